@@ -24,7 +24,7 @@
 //! | stage | in `controller/reconcile.rs` | modules | what is decided |
 //! |---|---|---|---|
 //! | watch | | [`controller::wiring`], `controller::watch`, [`controller::stored`] | which objects were changed by others; their keys are woken |
-//! | queue | `pass` is started with a key, and returns a [`controller::queue::NextPass`] | [`controller::queue`], [`controller::state::targets`], `core::places` | which key is next. An object with a name that is not resolved, or without a place among the 64 declarations of its target, is a key of its own |
+//! | queue | `pass` is started with a key, and returns a [`controller::queue::NextPass`] | [`controller::queue`], [`controller::state::targets`], `core::places` | which key is next. An object with a name that is not resolved, or without a place among the 64 declarations of its target, is a key of its own, and so is a provider object, which is checked |
 //! | (own key) | `object::pass` | `controller::object`, [`controller::names`] | the ids that its names stand for; resolved, it belongs to its target's key |
 //! | snapshot | `snapshot::take` | [`controller::snapshot`], [`controller::resolve`], [`controller::precedence`], [`controller::connections`]; [`core::snapshot`] | which declarations, provider object, rules and clocks count at this instant |
 //! | evaluate | `decide` | [`core::evaluation`], [`core::policy`], [`core::grants`], [`core::layers`] | which declaration counts, and which role is in effect from when to when |

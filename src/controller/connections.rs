@@ -1,21 +1,23 @@
 //! The connections of the provider objects: each has the client with its credential, its quota and its rosters.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::provider_key::ProviderKey;
-use super::provider_object::NamedProvider;
-use super::reachability::{ReachabilityChange, ServerReachability};
+use super::provider_object::{ProviderObject, Providers};
+use super::reachability::ServerReachability;
 use crate::api::Reason;
 use crate::api::provider::{AllowRule, Limits};
 use crate::controller::roster::Rosters;
 use crate::core::policy::ServerKind;
 use crate::core::policy::resync::Resync;
+use crate::core::status::ReadyCondition;
 use crate::provider::AnyProvider;
 use crate::provider::quota::{EndpointQuota, Quota};
 
@@ -27,6 +29,8 @@ pub struct Connection {
     pub key: ProviderKey,
     /// The provider object's uid.
     pub uid: String,
+    /// The provider object as it was when the connection was created, with its rules.
+    pub object: Arc<dyn ProviderObject>,
     /// When the provider object was created: of two provider objects of one kind on one target, the older takes
     /// precedence.
     pub created: Option<Timestamp>,
@@ -53,24 +57,9 @@ impl Connection {
         match failure {
             // The credential was valid at the last check.
             Some(Reason::Unauthorized) => true,
-            Some(Reason::Unreachable) => self.reachability().unanswered(now),
-            Some(_) | None => answered.is_some_and(|began| self.reachability().answered(began)),
+            Some(Reason::Unreachable) => self.reachability.lock().unanswered(now),
+            Some(_) | None => answered.is_some_and(|began| self.reachability.lock().answered(began)),
         }
-    }
-
-    /// Records that a check reached the server.
-    pub fn found(&self, now: Instant) -> ReachabilityChange {
-        self.reachability().found(now)
-    }
-
-    /// Records that a check did not reach the server.
-    pub fn not_found(&self, now: Instant) -> ReachabilityChange {
-        self.reachability().not_found(now);
-        ReachabilityChange::AsBefore
-    }
-
-    fn reachability(&self) -> MutexGuard<'_, ServerReachability> {
-        self.reachability.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,10 +70,8 @@ pub enum ConnectionState {
     Ready(Arc<Connection>),
     /// The provider object can't be used for grants.
     Failed {
-        /// The reason for the provider object's condition.
-        reason: Reason,
-        /// What is wrong and what to do.
-        message: String,
+        /// The provider object's condition: what is wrong and what to do.
+        condition: ReadyCondition,
         /// The connection with the credential that was read last, if no newer one can be read: ends and revocations are
         /// still carried out through it.
         last: Option<Arc<Connection>>,
@@ -101,38 +88,43 @@ impl ConnectionState {
     }
 }
 
-/// The data that is kept about a deleted provider object, because its memberships may hold access: its finalizer may
-/// have been removed by force.
-#[derive(Clone)]
-pub struct RetiredProvider {
-    /// The provider object as it was when the connection was created, with its rules.
-    pub named: NamedProvider,
-    pub connection: Arc<Connection>,
-    /// The time of the deletion.
-    pub since: Instant,
-}
-
 /// How long the connection of a deleted provider object is kept at least. The watch of the memberships may be behind
 /// the watch that reported the deletion, so that a membership does not show yet that it holds access.
 const KEPT: Duration = Duration::from_secs(60);
 
+/// The connections of deleted provider objects, by key and endpoint, with the time of the deletion. The memberships may
+/// hold access: the finalizer of the provider object may have been removed by force.
+type RetiredConnections = HashMap<(ProviderKey, String), (Arc<Connection>, Instant)>;
+
 /// All connections.
 #[derive(Default)]
 pub struct Connections {
-    links: Mutex<HashMap<ProviderKey, ConnectionState>>,
+    /// What is stored of each provider object.
+    entries: Mutex<HashMap<ProviderKey, ProviderEntry>>,
     /// The number of connections created so far.
     made: AtomicU64,
-    /// Those of deleted provider objects, by key and endpoint.
-    retired: Mutex<HashMap<(ProviderKey, String), RetiredProvider>>,
+    retired: Mutex<RetiredConnections>,
     budgets: Mutex<HashMap<(String, bool), EndpointQuota>>,
-    /// Each provider object's rules at its last check.
-    rules: Mutex<HashMap<ProviderKey, Vec<AllowRule>>>,
+}
+
+/// What is stored of a provider object.
+#[derive(Default)]
+struct ProviderEntry {
+    /// `None` before the first check.
+    state: Option<ConnectionState>,
+    /// The newest connection, which may not be verified yet, and the fingerprint of what it was created from: the
+    /// operator signs in only once with the same credential.
+    newest: Option<(u64, Arc<Connection>)>,
+    /// How many checks in a row have failed with the newest connection.
+    failures: u32,
+    /// Its rules at the last check.
+    rules: Option<Vec<AllowRule>>,
 }
 
 impl Connections {
     /// The state of a provider object's connection; `None` before its first check.
     pub fn get(&self, key: &ProviderKey) -> Option<ConnectionState> {
-        self.links().get(key).cloned()
+        self.entries.lock().get(key).and_then(|entry| entry.state.clone())
     }
 
     /// The number of a new connection.
@@ -141,8 +133,41 @@ impl Connections {
     }
 
     /// Replaces the state of a provider object's connection.
-    pub fn put(&self, key: ProviderKey, link: ConnectionState) {
-        self.links().insert(key, link);
+    pub fn put(&self, key: ProviderKey, state: ConnectionState) {
+        self.entries.lock().entry(key).or_default().state = Some(state);
+    }
+
+    /// The connection that was created last, if that was from what has this fingerprint.
+    pub fn newest(&self, key: &ProviderKey, fingerprint: u64) -> Option<Arc<Connection>> {
+        let entries = self.entries.lock();
+        let (known, connection) = entries.get(key)?.newest.as_ref()?;
+        (*known == fingerprint).then(|| connection.clone())
+    }
+
+    /// Keeps a new connection, and what it was created from.
+    pub fn remember(&self, fingerprint: u64, connection: &Arc<Connection>) {
+        let mut entries = self.entries.lock();
+        let entry = entries.entry(connection.key.clone()).or_default();
+        (entry.newest, entry.failures) = (Some((fingerprint, connection.clone())), 0);
+    }
+
+    /// Records a failed check. Returns how many have failed in a row before it.
+    pub fn failed(&self, key: &ProviderKey) -> u32 {
+        match self.entries.lock().get_mut(key).filter(|entry| entry.newest.is_some()) {
+            Some(entry) => {
+                entry.failures += 1;
+                entry.failures - 1
+            }
+            // Its credential was never read.
+            None => 3,
+        }
+    }
+
+    /// Records a check that succeeded.
+    pub fn succeeded(&self, key: &ProviderKey) {
+        if let Some(entry) = self.entries.lock().get_mut(key) {
+            entry.failures = 0;
+        }
     }
 
     /// Whether a provider object has a connection to this endpoint.
@@ -151,53 +176,58 @@ impl Connections {
         connection.is_some_and(|connection| connection.endpoint == endpoint)
     }
 
-    /// Removes a provider object that was deleted.
-    pub fn remove(&self, key: &ProviderKey) {
-        self.links().remove(key);
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    /// Drops a provider object that was deleted. Its connection is kept for the ends and revocations of memberships that
+    /// may still hold access.
+    pub fn forget(&self, key: &ProviderKey) {
+        let entry = self.entries.lock().remove(key);
+        // Not the newest connection, which may not be verified yet.
+        if let Some(connection) = entry.and_then(|entry| entry.state).and_then(ConnectionState::usable) {
+            let endpoint = connection.endpoint.clone();
+            self.retired.lock().insert((key.clone(), endpoint), (connection, Instant::now()));
+        }
     }
 
-    /// Keeps the connection of a deleted provider object: ends and revocations are carried out through it.
-    pub fn retire(&self, key: &ProviderKey, retired: RetiredProvider) {
-        let endpoint = retired.connection.endpoint.clone();
-        self.all_retired().insert((key.clone(), endpoint), retired);
+    /// Drops the connection of this name if it belongs to another object than the one with this uid.
+    pub fn forget_others(&self, key: &ProviderKey, uid: &str) {
+        let is_other = |entry: &ProviderEntry| entry.newest.as_ref().is_some_and(|(_, newest)| newest.uid != uid);
+        let other = self.entries.lock().get(key).is_some_and(is_other);
+        if other {
+            self.forget(key);
+        }
     }
 
-    /// The data that is kept about a provider object with this key and endpoint.
-    pub fn retired(&self, key: &ProviderKey, endpoint: &str) -> Option<RetiredProvider> {
-        self.all_retired().get(&(key.clone(), endpoint.to_owned())).cloned()
+    /// Drops the provider objects that no longer exist, even if no watch reported their deletion or a check that was in
+    /// progress then has left a connection. Returns them.
+    pub fn forget_missing(&self, providers: &Providers) -> Vec<ProviderKey> {
+        let mut missing = self.known();
+        missing.retain(|key| providers.find(key).is_none());
+        missing.iter().for_each(|key| self.forget(key));
+        missing
+    }
+
+    /// The connection that is kept of a deleted provider object with this key and endpoint.
+    pub fn retired(&self, key: &ProviderKey, endpoint: &str) -> Option<Arc<Connection>> {
+        self.retired.lock().get(&(key.clone(), endpoint.to_owned())).map(|(connection, _)| connection.clone())
     }
 
     /// Drops the retired connections for which `is_needed`, called with key and endpoint, returns `false` a minute after
     /// the deletion or later.
     pub fn keep_retired(&self, is_needed: impl Fn(&ProviderKey, &str) -> bool) {
-        let settled = |(key, retired): (&(ProviderKey, String), &RetiredProvider)| {
-            (retired.since.elapsed() >= KEPT).then(|| key.clone())
-        };
-        let candidates: Vec<(ProviderKey, String)> = self.all_retired().iter().filter_map(settled).collect();
-        for (key, endpoint) in candidates {
-            if !is_needed(&key, &endpoint) {
-                self.all_retired().remove(&(key, endpoint));
-            }
-        }
-    }
-
-    fn all_retired(&self) -> MutexGuard<'_, HashMap<(ProviderKey, String), RetiredProvider>> {
-        self.retired.lock().unwrap_or_else(PoisonError::into_inner)
+        self.retired.lock().retain(|(key, endpoint), (_, since)| since.elapsed() < KEPT || is_needed(key, endpoint));
     }
 
     /// Stores a provider object's rules. Returns whether they differ from those stored before; `false` if there were
     /// none.
     pub fn are_new(&self, key: &ProviderKey, rules: Option<&[AllowRule]>) -> bool {
         let Some(rules) = rules else { return false };
-        let mut known = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(key.clone(), rules.to_vec()).is_some_and(|known| known != rules)
+        let before = self.entries.lock().entry(key.clone()).or_default().rules.replace(rules.to_vec());
+        before.is_some_and(|before| before != rules)
     }
 
     /// A provider object's quota at a server. Requests are counted together for all provider objects that name the
     /// server as the same kind of server.
     pub fn quota(&self, endpoint: &str, one_writer: bool, key: &ProviderKey, limits: Limits) -> Quota {
-        let mut budgets = self.budgets();
+        let mut budgets = self.budgets.lock();
         let budget = budgets.entry((endpoint.to_owned(), one_writer)).or_insert_with(|| EndpointQuota::new(one_writer));
         // Still under the lock, so that the endpoint can't be removed as unused in between.
         budget.quota(key.to_string(), limits)
@@ -205,30 +235,21 @@ impl Connections {
 
     /// Drops the endpoints that no provider object uses any more, as soon as none of the requests sent to them counts.
     pub fn forget_unused_endpoints(&self) {
-        self.budgets().retain(|_, budget| !budget.is_unused());
+        self.budgets.lock().retain(|_, budget| !budget.is_unused());
     }
 
     /// The number of endpoints for which requests are counted.
     pub fn endpoints(&self) -> usize {
-        self.budgets().len()
+        self.budgets.lock().len()
     }
 
     /// The provider objects about which something is stored.
     pub fn known(&self) -> Vec<ProviderKey> {
-        let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        self.links().keys().chain(rules.keys()).cloned().collect()
+        self.entries.lock().keys().cloned().collect()
     }
 
     /// All connections, including those that only serve ends and revocations.
     pub fn usable(&self) -> Vec<Arc<Connection>> {
-        self.links().values().cloned().filter_map(ConnectionState::usable).collect()
-    }
-
-    fn budgets(&self) -> MutexGuard<'_, HashMap<(String, bool), EndpointQuota>> {
-        self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn links(&self) -> MutexGuard<'_, HashMap<ProviderKey, ConnectionState>> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().values().filter_map(|entry| entry.state.clone()?.usable()).collect()
     }
 }

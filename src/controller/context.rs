@@ -1,8 +1,10 @@
 //! Everything that a pass needs, in one value that is passed down. There are no globals.
 
 use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -25,6 +27,7 @@ use crate::clock::Clock;
 use crate::controller::events::Events;
 use crate::core::member::Urgency;
 use crate::core::snapshot::{is_finalized, urgency_of};
+use crate::provider::http;
 use crate::provider::quota::Quota;
 use crate::telemetry::liveness::Passes;
 use crate::telemetry::{Metrics, Readiness};
@@ -33,6 +36,12 @@ use crate::telemetry::{Metrics, Readiness};
 pub struct Context {
     /// The client of the API server.
     pub client: Client,
+    /// The HTTP client of the providers, for provider objects of a namespace.
+    pub http: http::Client,
+    /// The HTTP client for provider objects of the cluster, which may name any address.
+    pub cluster_http: http::Client,
+    /// The directory of the operator's own tokens.
+    pub tokens: PathBuf,
     /// The memberships, as last watched.
     pub memberships: Store<ProjectMembership>,
     /// The provider objects of both kinds.
@@ -54,7 +63,7 @@ pub struct Context {
     pub connections: Connections,
     /// Whether a list of memberships is in progress: what it has returned so far is not in the store yet.
     pub listing: AtomicBool,
-    /// Which target is worked on next.
+    /// Which target or provider object is worked on next.
     pub queue: Queue<Arc<Unit>, TicketResult>,
     /// Which passes are due.
     pub passes: Passes,
@@ -78,6 +87,11 @@ impl Context {
     /// The wall clock's time. Every decision takes its time from here and passes it on as a value.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// How long it is until `at` by the wall clock.
+    pub fn until(&self, at: Timestamp) -> Duration {
+        Duration::try_from(at.duration_since(self.now())).unwrap_or_default()
     }
 
     /// The newest known version of an object: from the watch, or from the response to the operator's own last write.
@@ -146,6 +160,27 @@ impl Context {
     pub fn wake(&self, reference: &ObjectRef<ProjectMembership>) {
         let urgency = self.latest(reference).map_or(Urgency::Grant, |object| urgency_of(&object, self.now()));
         self.wake_unit(self.targets.unit_of(reference), urgency);
+    }
+
+    /// Requests a pass over the target of each membership that names a provider object.
+    pub fn wake_memberships_of(&self, key: &ProviderKey) {
+        self.memberships_of(key).iter().for_each(|membership| self.wake(&ObjectRef::from_obj(membership.as_ref())));
+    }
+
+    /// Requests a check of the provider object with this key.
+    pub fn wake_provider(&self, key: &ProviderKey) {
+        self.queue.wake(&Arc::new(Unit::Provider(key.clone())), Urgency::Grant);
+    }
+
+    /// Requests a check of the provider object with this key, or of all, if it is being deleted: the membership that
+    /// kept it may have been deleted.
+    pub fn wake_leaving(&self, key: Option<&ProviderKey>) {
+        self.providers.leaving(key).iter().for_each(|key| self.wake_provider(key));
+    }
+
+    /// Requests passes.
+    pub fn wake_units(&self, units: impl IntoIterator<Item = Unit>, urgency: Urgency) {
+        units.into_iter().for_each(|unit| self.wake_unit(unit, urgency));
     }
 
     /// Requests a pass.

@@ -29,8 +29,8 @@ pub enum EarlyEnd {
 
 impl EarlyEnd {
     /// The stop of a pass in which a request about an object failed.
-    pub fn of(object: &Arc<ProjectMembership>, error: Arc<kube::Error>) -> Self {
-        Self::Faults(vec![ObjectFault { object: object.clone(), error, settled: false }])
+    pub fn of(object: &Arc<ProjectMembership>, error: impl Into<Arc<kube::Error>>) -> Self {
+        Self::Faults(vec![ObjectFault { object: object.clone(), error: error.into(), settled: false }])
     }
 }
 
@@ -44,13 +44,6 @@ pub struct ObjectFault {
     pub settled: bool,
 }
 
-impl ObjectFault {
-    /// A fault of a report. `settled`: nothing is left to do at the provider.
-    pub fn of_report(object: &Arc<ProjectMembership>, error: kube::Error, settled: bool) -> Self {
-        Self { object: object.clone(), error: Arc::new(error), settled }
-    }
-}
-
 /// The pause until a stopped pass over a unit runs again.
 pub fn pause<G>(ctx: &Context, unit: &Unit, stop: &EarlyEnd) -> NextPass<G> {
     match stop {
@@ -58,8 +51,7 @@ pub fn pause<G>(ctx: &Context, unit: &Unit, stop: &EarlyEnd) -> NextPass<G> {
         EarlyEnd::Faults(faults) => {
             let retries = faults.iter().filter_map(|fault| retry(ctx, unit, fault));
             let soonest = retries.min_by_key(|(retry, _)| *retry);
-            let until = soonest.map(|(retry, urgency)| (Instant::now() + retry, urgency));
-            NextPass { until, ..NextPass::until_woken() }
+            NextPass::at(soonest.map(|(retry, urgency)| (Instant::now() + retry, urgency)))
         }
     }
 }
@@ -70,7 +62,7 @@ fn retry(ctx: &Context, unit: &Unit, fault: &ObjectFault) -> Option<(Duration, U
     let ObjectFault { object, error, settled } = fault;
     let reference = write::reference(object);
     let (now, concern) = (ctx.now(), FaultScope::of(error));
-    let in_a_row = reporting::fault(ctx, object.as_ref(), error);
+    let in_a_row = reporting::fault(ctx, "ProjectMembership", &object.metadata, error);
     let declarations = ctx.declarations(unit);
     // An object that only has to be released needs only the API server.
     let needs_provider =

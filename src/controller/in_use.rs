@@ -4,63 +4,28 @@
 //! provider object that isn't being deleted: removing and adding it with every grant that ends and starts would cost
 //! two writes each.
 //!
-//! Work on one provider object never waits for another. The memberships that are being finalized are counted; the count
-//! is not a lock, so that nothing is locked while their writes wait for the quota. Only the PATCH that adds the
-//! finalizer to the provider object is made under a lock, which belongs to that object: one PATCH is sent, and all that
-//! wait share its outcome.
+//! Work on one provider object never waits for another. The lock that the memberships that are being finalized share is
+//! only tried, so that nothing waits for it while their writes wait for the quota. Only the PATCH that adds the
+//! finalizer to the provider object is made under a lock that is waited for, which belongs to that object: one PATCH is
+//! sent, and all that wait share its outcome.
 
 use std::sync::Arc;
 
-use kube::api::{ListParams, ObjectMeta, Patch, PatchParams};
-use kube::core::PartialObjectMetaExt;
-use kube::{Resource, ResourceExt};
+use kube::Resource;
+use kube::api::{ListParams, ObjectMeta, Patch};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::context::Context;
+use super::faults::EarlyEnd;
 use super::provider_key::ProviderKey;
-use super::provider_object::{NamedProvider, ProviderObject};
+use super::provider_object::ProviderObject;
 use super::state::tombstones;
 use super::write;
 use crate::api::membership::PendingGrants;
 use crate::api::{IN_USE, ProjectMembership};
 use crate::core::snapshot::is_finalized;
 use crate::telemetry::liveness::waiting;
-
-/// Counts a membership as being finalized until this is dropped.
-struct FinalizingGuard<'a> {
-    ctx: &'a Context,
-    provider: &'a str,
-    key: ProviderKey,
-}
-
-impl Drop for FinalizingGuard<'_> {
-    fn drop(&mut self) {
-        if self.ctx.in_use.ended(self.provider) {
-            // The pass that tried to release the provider object meanwhile has ended without doing so.
-            self.ctx.providers.wake_leaving(Some(&self.key));
-        }
-    }
-}
-
-/// Why a membership could not be finalized.
-pub enum FinalizeError {
-    /// The provider object was deleted, is being deleted or is another one.
-    Overtaken,
-    /// The API server refused a request, or it failed.
-    Kubernetes(Arc<kube::Error>),
-}
-
-impl From<Arc<kube::Error>> for FinalizeError {
-    fn from(error: Arc<kube::Error>) -> Self {
-        Self::Kubernetes(error)
-    }
-}
-
-impl From<kube::Error> for FinalizeError {
-    fn from(error: kube::Error) -> Self {
-        Self::Kubernetes(Arc::new(error))
-    }
-}
 
 /// Adds the operator's finalizer to a membership that is about to hold access, after the finalizer that keeps its
 /// provider object, with the record of what is about to be granted. `provider` is the provider object's uid.
@@ -69,23 +34,25 @@ pub async fn hold(
     object: &Arc<ProjectMembership>,
     provider: &str,
     pending: Option<&PendingGrants>,
-) -> Result<Arc<ProjectMembership>, FinalizeError> {
+) -> Result<Arc<ProjectMembership>, EarlyEnd> {
     let key = ProviderKey::named_by(object);
+    let finalizing = ctx.in_use.finalizing(provider).ok_or(EarlyEnd::Overtaken)?;
     // The provider object existed when the pass began; another one may have its name by now.
-    let stays = |named: &NamedProvider| named.uid().is_some_and(|uid| uid == provider) && !named.is_being_deleted();
-    let named = ctx.providers.find(&key).filter(stays).ok_or(FinalizeError::Overtaken)?;
-    if !ctx.in_use.begins(provider) {
-        return Err(FinalizeError::Overtaken);
-    }
-    let _holder = FinalizingGuard { ctx, provider, key };
-    match &named {
-        NamedProvider::OfNamespace(provider) => mark(ctx, provider.as_ref()).await?,
-        NamedProvider::OfCluster(provider) => mark(ctx, provider.as_ref()).await?,
-    }
-    Ok(match pending {
-        Some(pending) => write::pending_grants(ctx, object, pending).await?,
-        None => write::add_finalizer(ctx, object).await?,
-    })
+    let stays = |named: &Arc<dyn ProviderObject>| named.uid() == provider && !named.is_being_deleted();
+    let named = ctx.providers.find(&key).filter(stays).ok_or(EarlyEnd::Overtaken)?;
+    let hold = async {
+        mark(ctx, named.as_ref()).await?;
+        let held = match pending {
+            Some(pending) => write::pending_grants(ctx, object, pending).await,
+            None => write::add_finalizer(ctx, object).await,
+        };
+        held.map_err(Arc::new)
+    };
+    let held = hold.await;
+    drop(finalizing);
+    // A check that tried to release the provider object meanwhile has ended without doing so.
+    ctx.wake_leaving(Some(&key));
+    held.map_err(|error| EarlyEnd::of(object, error))
 }
 
 /// Records what is about to be granted, with the finalizer if it is missing.
@@ -94,21 +61,21 @@ pub async fn recorded(
     object: &Arc<ProjectMembership>,
     provider: &str,
     pending: &PendingGrants,
-) -> Result<Arc<ProjectMembership>, FinalizeError> {
+) -> Result<Arc<ProjectMembership>, EarlyEnd> {
     match is_finalized(object) {
-        true => Ok(write::pending_grants(ctx, object, pending).await?),
+        true => write::pending_grants(ctx, object, pending).await.map_err(|error| EarlyEnd::of(object, error)),
         false => hold(ctx, object, provider, Some(pending)).await,
     }
 }
 
 /// Makes sure that a provider object has the finalizer. Of many concurrent callers one sends the PATCH, and the others
 /// share its outcome.
-async fn mark<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), Arc<kube::Error>> {
-    if is_marked(provider.meta()) {
+async fn mark(ctx: &Context, provider: &dyn ProviderObject) -> Result<(), Arc<kube::Error>> {
+    if is_marked(provider.metadata()) {
         return Ok(());
     }
     let asked = Instant::now();
-    let mark = ctx.in_use.mark(&provider.uid().unwrap_or_default());
+    let mark = ctx.in_use.mark(provider.uid());
     let mut mark = waiting(mark.lock()).await;
     if mark.stands {
         return Ok(());
@@ -123,8 +90,8 @@ async fn mark<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), Arc<
     outcome
 }
 
-async fn add_finalizer<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), kube::Error> {
-    let Err(error) = finalizers_are(ctx, provider, provider.meta(), with_ours(provider.meta())).await else {
+async fn add_finalizer(ctx: &Context, provider: &dyn ProviderObject) -> Result<(), kube::Error> {
+    let Err(error) = finalizers_are(ctx, provider, provider.metadata(), with_ours(provider.metadata())).await else {
         return Ok(());
     };
     if !write::is_conflict(&error) {
@@ -132,9 +99,9 @@ async fn add_finalizer<K: ProviderObject>(ctx: &Context, provider: &K) -> Result
     }
     // The provider object has changed since the watch last showed it (its status is written at the same time). It is
     // read once for all that wait, by a list, because the operator has no permission to get single objects.
-    let named = ListParams::default().fields(&format!("metadata.name={}", provider.name_any()));
+    let named = ListParams::default().fields(&format!("metadata.name={}", provider.name()));
     let found = provider.api(ctx.client.clone()).list(&named).await?;
-    let same = found.items.iter().map(Resource::meta).find(|found| found.uid == provider.meta().uid);
+    let same = found.items.iter().map(Resource::meta).find(|found| found.uid == provider.metadata().uid);
     match same {
         Some(found) if is_marked(found) => Ok(()),
         Some(found) => finalizers_are(ctx, provider, found, with_ours(found)).await,
@@ -144,19 +111,14 @@ async fn add_finalizer<K: ProviderObject>(ctx: &Context, provider: &K) -> Result
 
 /// Releases a provider object that is being deleted, if none of its memberships has a finalizer any more and no
 /// tombstone is left to revoke. Returns `true` if it was released.
-pub async fn release<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bool, Arc<kube::Error>> {
-    let uid = provider.uid().unwrap_or_default();
-    if !ctx.in_use.leaves(&uid) {
-        return Ok(false);
+pub async fn release(ctx: &Context, provider: &dyn ProviderObject) -> Result<bool, Arc<kube::Error>> {
+    match ctx.in_use.releasing(provider.uid()) {
+        Some(_releasing) => remove_finalizer(ctx, provider).await.map_err(Arc::new),
+        None => Ok(false),
     }
-    let outcome = remove_finalizer(ctx, provider).await;
-    if !matches!(outcome, Ok(true)) {
-        ctx.in_use.stays(&uid);
-    }
-    outcome.map_err(Arc::new)
 }
 
-async fn remove_finalizer<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bool, kube::Error> {
+async fn remove_finalizer(ctx: &Context, provider: &dyn ProviderObject) -> Result<bool, kube::Error> {
     let memberships = ctx.memberships_of(&provider.key());
     let latest = memberships.iter().map(|membership| ctx.latest(&write::reference(membership)));
     // A tombstone for the endpoint of a former provider object doesn't need this one.
@@ -167,9 +129,9 @@ async fn remove_finalizer<K: ProviderObject>(ctx: &Context, provider: &K) -> Res
     if latest.flatten().any(|membership| holds(&membership)) {
         return Ok(false);
     }
-    if is_marked(provider.meta()) {
-        let finalizers = provider.finalizers().iter().filter(|finalizer| *finalizer != IN_USE).cloned().collect();
-        match finalizers_are(ctx, provider, provider.meta(), finalizers).await {
+    if is_marked(provider.metadata()) {
+        let others = provider.metadata().finalizers.iter().flatten().filter(|finalizer| *finalizer != IN_USE);
+        match finalizers_are(ctx, provider, provider.metadata(), others.cloned().collect()).await {
             Ok(()) => {}
             // The provider object is already gone.
             Err(kube::Error::Api(status)) if status.code == 404 => {}
@@ -181,10 +143,10 @@ async fn remove_finalizer<K: ProviderObject>(ctx: &Context, provider: &K) -> Res
 
 /// Adds the finalizer to a provider object that doesn't have it although memberships of it hold access: they were
 /// finalized by a version that didn't add it, or another writer removed it.
-pub async fn restore<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), Arc<kube::Error>> {
+pub async fn restore(ctx: &Context, provider: &dyn ProviderObject) -> Result<(), Arc<kube::Error>> {
     let held = || ctx.memberships_of(&provider.key()).iter().any(|membership| is_finalized(membership));
-    if !is_marked(provider.meta()) && held() {
-        let known = ctx.in_use.mark(&provider.uid().unwrap_or_default());
+    if !is_marked(provider.metadata()) && held() {
+        let known = ctx.in_use.mark(provider.uid());
         waiting(known.lock()).await.stands = false;
         mark(ctx, provider).await?;
     }
@@ -200,9 +162,9 @@ fn with_ours(provider: &ObjectMeta) -> Vec<String> {
 }
 
 /// Replaces the finalizers of the provider object, provided that it is unchanged since the version in `known`.
-async fn finalizers_are<K: ProviderObject>(
+async fn finalizers_are(
     ctx: &Context,
-    provider: &K,
+    provider: &dyn ProviderObject,
     known: &ObjectMeta,
     finalizers: Vec<String>,
 ) -> Result<(), kube::Error> {
@@ -212,8 +174,7 @@ async fn finalizers_are<K: ProviderObject>(
         finalizers: Some(finalizers),
         ..ObjectMeta::default()
     };
-    let patch = Patch::Merge(metadata.into_request_partial::<K>());
-    let params = PatchParams { field_manager: Some(write::MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({"metadata": metadata}));
     let api = provider.api(ctx.client.clone());
-    write::own_provider(ctx, provider, api.patch(&provider.name_any(), &params, &patch)).await
+    write::own_provider(ctx, provider, api.patch(provider.name(), &write::params(), &patch)).await
 }

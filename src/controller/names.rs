@@ -1,25 +1,22 @@
 //! A name is resolved once: its id is kept, and the name is never looked up again automatically. A rename therefore
 //! moves no access, and a user who gets a name later doesn't inherit the access of its former holder.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::connections::{Connection, ConnectionState};
 use super::context::Context;
 use super::faults::EarlyEnd;
-use super::in_use;
-use super::provider_object::NamedProvider;
-use super::resolve;
-use super::write;
+use super::provider_object::ProviderObject;
+use super::resolve::{self, Resolved};
+use super::{in_use, precedence, write};
 use crate::api::membership::{PendingGrants, ProjectMembershipStatus};
 use crate::api::{ManagementPolicy, ProjectMembership, Reason, SubjectKind};
-use crate::core::evaluation::{DeclarationEvaluation, EvaluationInputs, evaluate_one};
+use crate::core::evaluation::DeclarationEvaluation;
 use crate::core::layers::Phase;
-use crate::core::member::{Project, Term};
+use crate::core::member::{Project, Target, Term};
 use crate::core::policy::allow::ResolvedTarget;
 use crate::core::policy::{self, PinnedIds, Refusal};
 use crate::core::snapshot::requested;
@@ -32,10 +29,8 @@ use crate::telemetry::liveness::waiting;
 /// Stands for the id of a user who isn't known at the provider. No real id has this form.
 const NOT_KNOWN_YET: &str = "(not known yet)";
 
-/// The result of looking up an object's names.
-pub enum Lookup {
-    /// All of them are resolved.
-    Found,
+/// Why an object's names were not resolved.
+pub enum LookupEnd {
     /// The user isn't in the project yet, and is invited when the first role starts.
     Later,
     /// The object was deleted.
@@ -49,15 +44,17 @@ pub enum Lookup {
         /// When to retry; `None`: only after a change, and at the resync.
         retry: Option<Retry>,
     },
+    /// The API server refused a request or failed.
+    Stopped(EarlyEnd),
 }
 
-impl From<Refusal> for Lookup {
+impl From<Refusal> for LookupEnd {
     fn from(refusal: Refusal) -> Self {
         Self::Refused { refusal, retry: None }
     }
 }
 
-impl From<Error> for Lookup {
+impl From<Error> for LookupEnd {
     fn from(error: Error) -> Self {
         let refusal = Refusal { reason: error.reason(), message: error.to_string() };
         let retry = Some(error.retry()).filter(|retry| *retry != Retry::Terminal);
@@ -65,56 +62,40 @@ impl From<Error> for Lookup {
     }
 }
 
-/// Why a lookup ends early.
-enum LookupEnd {
-    With(Lookup),
-    Stopped(EarlyEnd),
-}
-
-impl<T: Into<Lookup>> From<T> for LookupEnd {
-    fn from(lookup: T) -> Self {
-        Self::With(lookup.into())
-    }
-}
-
 /// Looks up the object's names through its provider, and keeps the ids.
 pub async fn look_up(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
-    connection: &Connection,
-    named: &NamedProvider,
-) -> Result<Lookup, EarlyEnd> {
-    match found(ctx, object, connection, named).await {
+    connection: &Arc<Connection>,
+    named: &Arc<dyn ProviderObject>,
+) -> Result<(), LookupEnd> {
+    let pinned = found(ctx, object, connection, named).await?;
+    if ctx.still_there(object).is_none() {
         // Another object may have this name by now.
-        Ok(_) if ctx.still_there(object).is_none() => Ok(Lookup::Gone),
-        Ok(pinned) => {
-            tracing::debug!(
-                namespace = object.namespace(),
-                name = object.name_any(),
-                project = pinned.project_id,
-                subject = pinned.subject_id,
-                "names looked up"
-            );
-            let due = ctx.targets.pin(object, pinned);
-            due.into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
-            Ok(Lookup::Found)
-        }
-        Err(LookupEnd::With(lookup)) => Ok(lookup),
-        Err(LookupEnd::Stopped(stop)) => Err(stop),
+        return Err(LookupEnd::Gone);
     }
+    tracing::debug!(
+        namespace = object.namespace(),
+        name = object.name_any(),
+        project = pinned.project_id,
+        subject = pinned.subject_id,
+        "names looked up"
+    );
+    ctx.wake_units(ctx.targets.pin(object, pinned), Urgency::Grant);
+    Ok(())
 }
 
 async fn found(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
-    connection: &Connection,
-    named: &NamedProvider,
+    connection: &Arc<Connection>,
+    named: &Arc<dyn ProviderObject>,
 ) -> Result<PinnedIds, LookupEnd> {
     let (spec, server) = (&object.spec, &connection.server);
     let deleting = object.metadata.deletion_timestamp.is_some();
     let mut pinned = ctx.targets.pinned(object);
     if !deleting {
-        may_look_up(ctx, object, named, pinned.project_id.as_ref().or(spec.project.id.as_ref()))?;
+        may_look_up(ctx, object, named.as_ref(), pinned.project_id.as_ref().or(spec.project.id.as_ref()))?;
     }
     let urgency = if deleting { Urgency::Revoke } else { Urgency::Grant };
     let namespace = object.namespace().unwrap_or_default();
@@ -128,11 +109,12 @@ async fn found(
             found => Ok(found?),
         };
         let found = ids.and_then(|ids| one_project(ids, name)).and_then(|id| {
-            let allowed = if deleting { Ok(()) } else { may_look_up(ctx, object, named, Some(&id)) };
+            let allowed = if deleting { Ok(()) } else { may_look_up(ctx, object, named.as_ref(), Some(&id)) };
             allowed.map(|()| id)
         });
         let somewhere = ResolvedTarget { project_id: Some(NOT_KNOWN_YET), ..anywhere(object) };
-        pinned.project_id = Some(found.map_err(|refusal| concealed(ctx, object, named, somewhere, name, refusal))?);
+        pinned.project_id =
+            Some(found.map_err(|refusal| concealed(ctx, object, named.as_ref(), somewhere, name, refusal))?);
     }
     let Some(project) = policy::project(spec, server, &pinned)? else {
         return Ok(pinned);
@@ -141,7 +123,7 @@ async fn found(
         // This first checks that the provider supports the subject's kind.
         policy::target(spec, server, &pinned)?;
         if !deleting {
-            may_look_up(ctx, object, named, Some(&project.id))?;
+            may_look_up(ctx, object, named.as_ref(), Some(&project.id))?;
         }
         let enforces = spec.management_policy == ManagementPolicy::Enforce && !spec.suspend && !deleting;
         let invites = connection.provider.capabilities(spec.subject.kind).invites && enforces;
@@ -152,7 +134,7 @@ async fn found(
         let ids = connection.provider.find_subject(&permit().await, &project, spec.subject.kind, name).await;
         let in_project = ResolvedTarget { project_id: Some(&project.id), ..anywhere(object) };
         let unlisted = ResolvedTarget { subject_id: Some(NOT_KNOWN_YET), ..in_project };
-        let concealed = |refusal| concealed(ctx, object, named, unlisted, name, refusal);
+        let concealed = |refusal| concealed(ctx, object, named.as_ref(), unlisted, name, refusal);
         // The provider's error may name a subject other than the one that was requested. A user with a similar name is
         // not invited.
         if let Err(Error::SubjectNotFound { message }) = ids {
@@ -162,7 +144,7 @@ async fn found(
             Ok(id) if deleting => id,
             Ok(id) => {
                 let place = ResolvedTarget { subject_id: Some(&id), ..in_project };
-                may_be_at(ctx, object, named, place).map_err(concealed)?;
+                may_be_at(ctx, object, named.as_ref(), place).map_err(concealed)?;
                 id
             }
             Err(NotUnique::None(_)) if invites => invite(ctx, object, connection, named, &project, name).await?,
@@ -177,7 +159,7 @@ async fn found(
 fn may_look_up(
     ctx: &Context,
     object: &ProjectMembership,
-    named: &NamedProvider,
+    named: &dyn ProviderObject,
     project_id: Option<&String>,
 ) -> Result<(), Refusal> {
     may_be_at(ctx, object, named, ResolvedTarget { project_id: project_id.map(String::as_str), ..anywhere(object) })
@@ -199,7 +181,7 @@ fn anywhere(object: &ProjectMembership) -> ResolvedTarget<'_> {
 fn concealed(
     ctx: &Context,
     object: &ProjectMembership,
-    named: &NamedProvider,
+    named: &dyn ProviderObject,
     unlisted: ResolvedTarget<'_>,
     name: &str,
     refusal: Refusal,
@@ -222,7 +204,7 @@ fn concealed(
 fn may_be_at(
     ctx: &Context,
     object: &ProjectMembership,
-    named: &NamedProvider,
+    named: &dyn ProviderObject,
     place: ResolvedTarget<'_>,
 ) -> Result<(), Refusal> {
     let admitted = policy::admit(&object.spec)?;
@@ -241,31 +223,33 @@ pub enum NotUnique {
 
 /// The only project among those found for a name.
 pub fn one_project(ids: Vec<String>, name: &str) -> Result<String, Refusal> {
-    let count = ids.len();
-    let refused = |message| Refusal { reason: Reason::ProjectNotFound, message };
-    match <[String; 1]>::try_from(ids) {
-        Ok([id]) => Ok(id),
-        Err(_) if count == 0 => Err(refused(format!(
+    let message = match only(ids) {
+        Ok(id) => return Ok(id),
+        Err(0) => format!(
             "there is no project named {name:?} that the provider's credential can see: check project.name (Infisical: the slug; ZITADEL: the name, in the organization of organizationId), or write project.id"
-        ))),
-        Err(_) => Err(refused(format!("{count} projects are named {name:?}: create the object again with project.id"))),
-    }
+        ),
+        Err(count) => format!("{count} projects are named {name:?}: create the object again with project.id"),
+    };
+    Err(Refusal { reason: Reason::ProjectNotFound, message })
 }
 
 /// The only subject among those found for a name.
 pub fn one_subject(ids: Vec<String>, kind: SubjectKind, name: &str, project: &Project) -> Result<String, NotUnique> {
-    let count = ids.len();
     let refused = |message| Refusal { reason: Reason::SubjectNotFound, message };
-    match <[String; 1]>::try_from(ids) {
-        Ok([id]) => Ok(id),
-        Err(_) if count == 0 => Err(NotUnique::None(refused(format!(
+    only(ids).map_err(|count| match count {
+        0 => NotUnique::None(refused(format!(
             "there is no {kind:?} named {name:?} that the provider's credential can see from project {}: check subject.name, or write subject.id",
             project.id
-        )))),
-        Err(_) => Err(NotUnique::Several(refused(format!(
+        ))),
+        _ => NotUnique::Several(refused(format!(
             "{count} subjects of kind {kind:?} are named {name:?}: create the object again with subject.id"
-        )))),
-    }
+        ))),
+    })
+}
+
+/// The only id, or their number.
+fn only(ids: Vec<String>) -> Result<String, usize> {
+    <[String; 1]>::try_from(ids).map(|[id]| id).map_err(|ids| ids.len())
 }
 
 /// Invites a user who isn't in the project yet, when a role starts. The roles that the server may leave the user with
@@ -273,20 +257,20 @@ pub fn one_subject(ids: Vec<String>, kind: SubjectKind, name: &str, project: &Pr
 async fn invite(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
-    connection: &Connection,
-    named: &NamedProvider,
+    connection: &Arc<Connection>,
+    named: &Arc<dyn ProviderObject>,
     project: &Project,
     name: &str,
 ) -> Result<String, LookupEnd> {
     let now = ctx.now();
     let capabilities = connection.provider.capabilities(SubjectKind::User);
-    let evaluated = evaluate_alone(ctx, object, connection, named, project, now);
+    let evaluated = evaluate_alone(ctx, object, connection, named, project);
     if let Some(inactive) = &evaluated.inactive {
         return Err(inactive.clone().into());
     }
     if evaluated.layer.phase != Phase::Counts || evaluated.layer.in_effect(now).next().is_none() {
         patch_scheduled(ctx, object, &evaluated).await?;
-        return Err(Lookup::Later.into());
+        return Err(LookupEnd::Later);
     }
     let before = object.status.clone().unwrap_or_default();
     let mut record = evaluated.layer.record_before(now);
@@ -300,10 +284,7 @@ async fn invite(
         roles: evaluated.renames.written(&record, &[]),
         ..PendingGrants::default()
     };
-    let object = in_use::recorded(ctx, object, &connection.uid, &pending).await.map_err(|refused| match refused {
-        in_use::FinalizeError::Overtaken => LookupEnd::Stopped(EarlyEnd::Overtaken),
-        in_use::FinalizeError::Kubernetes(error) => LookupEnd::Stopped(EarlyEnd::of(object, error)),
-    })?;
+    let object = in_use::recorded(ctx, object, &connection.uid, &pending).await.map_err(LookupEnd::Stopped)?;
     let namespace = object.namespace().unwrap_or_default();
     let permit = connection.quota.permit(RequestKind::Write, Urgency::Grant, &namespace).await;
     // Check again under the permit: an invitation mail can't be recalled.
@@ -324,95 +305,67 @@ async fn invite(
         // The status includes the record from now on: the invitation had a response (`core::late_writes`).
         write::status(ctx, &object, &after).await.map_err(|error| stopped(&object, error))?;
     }
-    invited.map_err(|error| LookupEnd::With(error.map_or(Lookup::Overtaken, Lookup::from)))
+    invited.map_err(|error| error.map_or(LookupEnd::Overtaken, LookupEnd::from))
 }
 
-/// Evaluates an object whose user isn't in the project yet.
+/// Evaluates an object whose user isn't in the project yet. The id is unknown, so that it matches none of a rule's
+/// subjects.
 fn evaluate_alone(
     ctx: &Context,
     object: &ProjectMembership,
-    connection: &Connection,
-    named: &NamedProvider,
+    connection: &Arc<Connection>,
+    named: &Arc<dyn ProviderObject>,
     project: &Project,
-    now: Timestamp,
 ) -> DeclarationEvaluation {
-    let (labels, record) = (resolve::labels(ctx, object), ctx.written.record(object));
-    let capabilities = connection.provider.capabilities(SubjectKind::User);
-    let trusted = ctx.written.trusted(object, capabilities.added_roles());
-    let inputs = EvaluationInputs {
-        capabilities,
-        observed: None,
-        record: &record,
-        trusted: trusted.as_ref(),
-        others: &BTreeSet::new(),
-        unready: None,
-        shadowed: false,
-        ourselves: false,
-        governed: resolve::governed(named, object, labels.as_ref(), unknown_subject(project)),
-        now,
-    };
-    evaluate_one(object, &inputs)
-}
-
-/// The place of a user who isn't in the project yet. The id is unknown, so that it matches none of a rule's subjects.
-fn unknown_subject(project: &Project) -> ResolvedTarget<'_> {
-    ResolvedTarget { project_id: Some(&project.id), subject_kind: SubjectKind::User, subject_id: Some(NOT_KNOWN_YET) }
+    let target =
+        Target { project: project.clone(), subject_kind: SubjectKind::User, subject_id: NOT_KNOWN_YET.to_owned() };
+    let (connection, named) = (connection.clone(), named.clone());
+    let resolved = Resolved { connection, named, unready: None, leaving: None, target, retired: false };
+    precedence::alone(ctx, object, &resolved, ctx.now())
 }
 
 /// Whether the object, in its current version, still requires this user to be invited through this connection.
-fn is_wanted(ctx: &Context, object: &ProjectMembership, connection: &Connection, project: &Project) -> bool {
+fn is_wanted(ctx: &Context, object: &ProjectMembership, connection: &Arc<Connection>, project: &Project) -> bool {
     let Some(object) = ctx.still_there(object) else {
         return false;
     };
-    let current = matches!(ctx.connections.get(&connection.key), Some(ConnectionState::Ready(link)) if std::ptr::eq(&*link, connection));
+    let current = matches!(ctx.connections.get(&connection.key), Some(ConnectionState::Ready(link)) if Arc::ptr_eq(&link, connection));
     // The current rules apply.
     let Some(named) = ctx.providers.find(&connection.key) else {
         return false;
     };
-    let now = ctx.now();
-    let layer = evaluate_alone(ctx, &object, connection, &named, project, now).layer;
-    current && layer.phase == Phase::Counts && layer.in_effect(now).next().is_some()
+    let layer = evaluate_alone(ctx, &object, connection, &named, project).layer;
+    current && layer.phase == Phase::Counts && layer.in_effect(ctx.now()).next().is_some()
 }
 
+/// Reports that the user is invited later.
 async fn patch_scheduled(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
     evaluated: &DeclarationEvaluation,
 ) -> Result<(), LookupEnd> {
-    let ready_condition = ReadyCondition::new(
-        Reason::Converged,
-        "no role is in effect: the user is invited to the project when one starts",
-    );
-    let status = status_of(ctx, object, evaluated, &evaluated.layer.managed, &ready_condition);
-    write::status(ctx, object, &status).await.map(drop).map_err(|error| stopped(object, error))
-}
-
-fn status_of(
-    ctx: &Context,
-    object: &ProjectMembership,
-    evaluated: &DeclarationEvaluation,
-    record: &BTreeMap<String, Term>,
-    ready_condition: &ReadyCondition,
-) -> ProjectMembershipStatus {
+    let message = "no role is in effect: the user is invited to the project when one starts";
+    let ready_condition = ReadyCondition::new(Reason::Converged, message);
     let now = ctx.now();
     let old = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
     let roles = status::roles(&evaluated.layer, &[], &old.roles, &InForce::default(), now);
-    let managed = evaluated.renames.written(record, &[]);
-    ProjectMembershipStatus {
+    let managed = evaluated.renames.written(&evaluated.layer.managed, &[]);
+    let status = ProjectMembershipStatus {
         observed_generation: generation,
-        conditions: status::conditions(&old.conditions, ready_condition, &[], generation, now),
+        conditions: status::conditions(&old.conditions, &ready_condition, &[], generation, now),
         active_roles: status::active_roles(&roles),
         next_transition_time: status::next_transition(&roles, &managed, now),
         roles,
         managed_roles: managed,
         last_handled_reconcile_at: requested(object).or(old.last_handled_reconcile_at.clone()),
         ..old
-    }
+    };
+    write::status(ctx, object, &status).await.map(drop).map_err(|error| stopped(object, error))
 }
 
 fn stopped(object: &Arc<ProjectMembership>, error: kube::Error) -> LookupEnd {
-    LookupEnd::Stopped(EarlyEnd::of(object, Arc::new(error)))
+    LookupEnd::Stopped(EarlyEnd::of(object, error))
 }
 
 /// How long to wait before names are looked up again: one second, doubled with each failure up to five minutes, or the

@@ -2,20 +2,18 @@
 //! too many declarations.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::connections::Connection;
 use super::context::Context;
 use super::faults::EarlyEnd;
-use super::names::{self, Lookup};
-use super::provider_object::NamedProvider;
+use super::names::{self, LookupEnd};
+use super::provider_object::ProviderObject;
 use super::queue::NextPass;
 use super::resolve::{Resolved, Unresolved, resolve};
 use super::state::targets::Unit;
-use super::{precedence, record, release, report, write};
+use super::{precedence, record, release, report, tombstones, write};
 use crate::api::{ProjectMembership, Reason};
 use crate::core::evaluation::beyond_the_bound;
 use crate::core::report::never_acted;
@@ -24,6 +22,9 @@ use crate::provider::Urgency;
 
 /// One pass over one object.
 pub async fn pass<G>(ctx: &Context, unit: &Unit) -> Result<NextPass<G>, EarlyEnd> {
+    if let Some(next) = tombstones::confirm(ctx, unit).await {
+        return Ok(next);
+    }
     let faults = record::restore(ctx, unit).await?;
     if !faults.is_empty() {
         return Err(EarlyEnd::Faults(faults));
@@ -48,10 +49,8 @@ async fn without_place<G>(
 ) -> Result<NextPass<G>, EarlyEnd> {
     let now = ctx.now();
     let evaluated = precedence::alone(ctx, &object, resolved, now);
-    ctx.targets
-        .may_count(&object, precedence::claims_place(ctx, &object, resolved, now))
-        .into_iter()
-        .for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+    let claims = precedence::claims_place(ctx, &object, resolved, now);
+    ctx.wake_units(ctx.targets.may_count(&object, claims), Urgency::Grant);
     if !ctx.targets.is_beyond_bound(&object) {
         return Ok(NextPass::until_woken());
     }
@@ -69,31 +68,30 @@ async fn without_place<G>(
 async fn names_first<G>(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
-    connection: &Connection,
-    named: &NamedProvider,
+    connection: &Arc<Connection>,
+    named: &Arc<dyn ProviderObject>,
 ) -> Result<NextPass<G>, EarlyEnd> {
     if object.metadata.deletion_timestamp.is_some() && never_acted(object) {
         release::release(ctx, object).await?;
         return Ok(NextPass::until_woken());
     }
     let began = Instant::now();
-    let lookup = names::look_up(ctx, object, connection, named).await?;
-    match &lookup {
-        Lookup::Refused { refusal, .. } => report::note_provider(ctx, connection, Some(refusal.reason), None),
-        Lookup::Found => report::note_provider(ctx, connection, None, Some(began)),
-        Lookup::Overtaken | Lookup::Later | Lookup::Gone => {}
-    }
-    match lookup {
-        // Its target's pass is due.
-        Lookup::Found | Lookup::Gone => Ok(NextPass::until_woken()),
-        Lookup::Overtaken => Ok(NextPass::now()),
-        Lookup::Later => {
+    match names::look_up(ctx, object, connection, named).await {
+        Ok(()) => {
+            report::note_provider(ctx, connection, None, Some(began));
+            // Its target's pass is due.
+            Ok(NextPass::until_woken())
+        }
+        Err(LookupEnd::Gone) => Ok(NextPass::until_woken()),
+        Err(LookupEnd::Stopped(stop)) => Err(stop),
+        Err(LookupEnd::Overtaken) => Ok(NextPass::now()),
+        Err(LookupEnd::Later) => {
             let object = ctx.latest(&write::reference(object));
             let edge = object.and_then(|object| object.status.as_ref()?.next_transition_time);
-            let until = edge.map(|edge| (Instant::now() + from_now(ctx, edge), Urgency::Grant));
-            Ok(NextPass { until, ..NextPass::until_woken() })
+            Ok(NextPass::at(edge.map(|edge| (Instant::now() + ctx.until(edge), Urgency::Grant))))
         }
-        Lookup::Refused { refusal, retry } => {
+        Err(LookupEnd::Refused { refusal, retry }) => {
+            report::note_provider(ctx, connection, Some(refusal.reason), None);
             let Some(object) = ctx.still_there(object) else {
                 return Ok(NextPass::until_woken());
             };
@@ -112,8 +110,4 @@ async fn names_first<G>(
             Ok(reported.or_earlier(NextPass::after(again)))
         }
     }
-}
-
-fn from_now(ctx: &Context, at: Timestamp) -> Duration {
-    Duration::try_from(at.duration_since(ctx.now())).unwrap_or_default()
 }

@@ -15,7 +15,7 @@ use crate::core::evaluation::{DeclarationEvaluation, EvaluationInputs, evaluate_
 use crate::core::layers::Phase;
 use crate::core::member::Target;
 use crate::core::precedence::may_take_precedence;
-use crate::core::snapshot::is_finalized;
+use crate::core::snapshot::{is_finalized, ready};
 
 /// Whether the provider object of `ours` is shadowed on a target. Of the provider objects that have an object that counts
 /// and that can manage the project, one of the cluster takes precedence over one of a namespace, and then the oldest
@@ -52,15 +52,10 @@ pub fn is_shadowed(
 fn rivals(ctx: &Context, unit: &Unit, endpoint: &str) -> Vec<Arc<ProjectMembership>> {
     let leads_there = |rival: &Unit| match rival {
         Unit::Target(through, _) => ctx.connections.leads_to(&through.provider, endpoint),
-        Unit::Object(_) => false,
+        Unit::Object(_) | Unit::Provider(_) => false,
     };
     let rivals = ctx.targets.rivals(unit).into_iter().filter(leads_there);
     rivals.flat_map(|rival| ctx.declarations(&rival)).collect()
-}
-
-fn ready(object: &ProjectMembership) -> Option<(&str, &str)> {
-    let ready = object.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == "Ready")?;
-    Some((&ready.status, &ready.reason))
 }
 
 /// The order of the provider objects of one target: the first one takes precedence.

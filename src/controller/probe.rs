@@ -66,5 +66,5 @@ fn run_again(ctx: &Context, memberships: &BTreeSet<(String, String)>, providers:
     let mut waiting: Vec<_> = found.map(|(reference, object)| (urgency_of(&object, now), reference)).collect();
     waiting.sort_by_key(|(urgency, _)| *urgency);
     waiting.iter().for_each(|(_, reference)| ctx.wake(reference));
-    providers.iter().for_each(|key| ctx.providers.wake(key));
+    providers.iter().for_each(|key| ctx.wake_provider(key));
 }

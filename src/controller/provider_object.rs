@@ -1,14 +1,17 @@
 //! A common view of the two kinds of provider objects.
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 
 use futures::future;
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
-use tokio::sync::{mpsc, watch as signal};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::api::{ApiResource, DynamicObject, ObjectMeta};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{self, Store};
+use kube::{Api, Client, Resource};
+use tokio::sync::watch as signal;
 
 use super::provider_key::ProviderKey;
 use super::references::ReferenceScope;
@@ -18,94 +21,144 @@ use crate::api::provider::AllowRule;
 use crate::api::{ClusterMembershipProvider, MembershipProvider, MembershipProviderSpec, MembershipProviderStatus};
 
 /// A provider object of either kind.
-pub trait ProviderObject:
-    Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static
-{
+pub trait ProviderObject: Debug + Send + Sync {
     /// The kind of the object.
-    const KIND: ProviderKind;
+    fn kind(&self) -> ProviderKind;
+
+    fn metadata(&self) -> &ObjectMeta;
 
     /// The part of the spec that both kinds have.
-    fn provider(&self) -> &MembershipProviderSpec;
+    fn spec(&self) -> &MembershipProviderSpec;
+
+    /// The status, if there is one.
+    fn status(&self) -> Option<&MembershipProviderStatus>;
+
+    /// The object as events name it.
+    fn reference(&self) -> ObjectReference;
+
+    /// The cluster-scoped provider object, which has rules for its memberships; `None`: only the permissions of its
+    /// credential limit them.
+    fn cluster(self: Arc<Self>) -> Option<Arc<ClusterMembershipProvider>>;
 
     /// The rules for its memberships; `None`: only the permissions of its credential limit them.
     fn rules(&self) -> Option<&[AllowRule]>;
 
-    /// The status, if there is one.
-    fn provider_status(&self) -> Option<&MembershipProviderStatus>;
-
-    /// The location of the objects that it refers to. `tokens`: the directory of the operator's own tokens.
-    fn home<'a>(&'a self, tokens: &'a Path) -> ReferenceScope<'a>;
-
-    /// The API with which it is written.
-    fn api(&self, client: Client) -> Api<Stored<Self>>;
-
-    /// The part of it that its memberships need.
-    fn named(&self) -> NamedProvider;
-
     /// The key by which memberships refer to it.
     fn key(&self) -> ProviderKey {
-        let namespace = self.namespace().unwrap_or_default();
-        ProviderKey { kind: Self::KIND, namespace, name: self.name_any() }
+        ProviderKey { kind: self.kind(), namespace: self.namespace().to_owned(), name: self.name().to_owned() }
+    }
+
+    fn name(&self) -> &str {
+        self.metadata().name.as_deref().unwrap_or_default()
+    }
+
+    /// Its namespace; empty for a ClusterMembershipProvider.
+    fn namespace(&self) -> &str {
+        self.metadata().namespace.as_deref().unwrap_or_default()
+    }
+
+    fn uid(&self) -> &str {
+        self.metadata().uid.as_deref().unwrap_or_default()
+    }
+
+    fn is_being_deleted(&self) -> bool {
+        self.metadata().deletion_timestamp.is_some()
+    }
+
+    /// Whether its own status reports that it is not ready.
+    fn is_reported_not_ready(&self) -> bool {
+        let mut conditions = self.status().into_iter().flat_map(|status| &status.conditions);
+        conditions.any(|condition| condition.type_ == "Ready" && condition.status == "False")
+    }
+
+    /// Whether the provider ends temporary roles itself, so that an end takes effect even if no request can be sent.
+    /// ZITADEL has no temporary roles.
+    fn enforces_expiry(&self) -> bool {
+        self.spec().infisical.is_some()
+    }
+
+    /// The location of the objects that it refers to. `tokens`: the directory of the operator's own tokens.
+    fn home<'a>(&'a self, tokens: &'a Path) -> ReferenceScope<'a> {
+        match self.kind() {
+            ProviderKind::MembershipProvider => ReferenceScope::Namespace(self.namespace()),
+            ProviderKind::ClusterMembershipProvider => ReferenceScope::Cluster(tokens),
+        }
+    }
+
+    /// The API with which it is written. Of a response only the metadata are used.
+    fn api(&self, client: Client) -> Api<Stored<DynamicObject>> {
+        match self.kind() {
+            ProviderKind::MembershipProvider => {
+                Api::namespaced_with(client, self.namespace(), &ApiResource::erase::<MembershipProvider>(&()))
+            }
+            ProviderKind::ClusterMembershipProvider => {
+                Api::all_with(client, &ApiResource::erase::<ClusterMembershipProvider>(&()))
+            }
+        }
     }
 }
 
 impl ProviderObject for MembershipProvider {
-    const KIND: ProviderKind = ProviderKind::MembershipProvider;
+    fn kind(&self) -> ProviderKind {
+        ProviderKind::MembershipProvider
+    }
 
-    fn provider(&self) -> &MembershipProviderSpec {
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn spec(&self) -> &MembershipProviderSpec {
         &self.spec
+    }
+
+    fn status(&self) -> Option<&MembershipProviderStatus> {
+        self.status.as_ref()
+    }
+
+    fn reference(&self) -> ObjectReference {
+        self.object_ref(&())
+    }
+
+    fn cluster(self: Arc<Self>) -> Option<Arc<ClusterMembershipProvider>> {
+        None
     }
 
     fn rules(&self) -> Option<&[AllowRule]> {
         None
     }
-
-    fn provider_status(&self) -> Option<&MembershipProviderStatus> {
-        self.status.as_ref()
-    }
-
-    fn home<'a>(&'a self, _: &'a Path) -> ReferenceScope<'a> {
-        ReferenceScope::Namespace(self.metadata.namespace.as_deref().unwrap_or_default())
-    }
-
-    fn api(&self, client: Client) -> Api<Stored<Self>> {
-        Api::namespaced(client, self.metadata.namespace.as_deref().unwrap_or_default())
-    }
-
-    fn named(&self) -> NamedProvider {
-        NamedProvider::OfNamespace(Arc::new(self.clone()))
-    }
 }
 
 impl ProviderObject for ClusterMembershipProvider {
-    const KIND: ProviderKind = ProviderKind::ClusterMembershipProvider;
+    fn kind(&self) -> ProviderKind {
+        ProviderKind::ClusterMembershipProvider
+    }
 
-    fn provider(&self) -> &MembershipProviderSpec {
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn spec(&self) -> &MembershipProviderSpec {
         &self.spec.provider
+    }
+
+    fn status(&self) -> Option<&MembershipProviderStatus> {
+        self.status.as_ref()
+    }
+
+    fn reference(&self) -> ObjectReference {
+        self.object_ref(&())
+    }
+
+    fn cluster(self: Arc<Self>) -> Option<Arc<ClusterMembershipProvider>> {
+        Some(self)
     }
 
     fn rules(&self) -> Option<&[AllowRule]> {
         Some(&self.spec.allow)
     }
-
-    fn provider_status(&self) -> Option<&MembershipProviderStatus> {
-        self.status.as_ref()
-    }
-
-    fn home<'a>(&'a self, tokens: &'a Path) -> ReferenceScope<'a> {
-        ReferenceScope::Cluster(tokens)
-    }
-
-    fn api(&self, client: Client) -> Api<Stored<Self>> {
-        Api::all(client)
-    }
-
-    fn named(&self) -> NamedProvider {
-        NamedProvider::OfCluster(Arc::new(self.clone()))
-    }
 }
 
-/// The cached provider objects of both kinds, and the channels that request a check of one.
+/// The cached provider objects of both kinds.
 pub struct Providers {
     /// The provider objects of namespaces.
     pub of_namespaces: ProvidersOfKind<MembershipProvider>,
@@ -114,107 +167,40 @@ pub struct Providers {
 }
 
 /// The provider objects of one kind.
-pub struct ProvidersOfKind<K: ProviderObject> {
+pub struct ProvidersOfKind<K: Resource<DynamicType = ()> + 'static> {
     /// The cache of the objects.
     pub store: Store<K>,
-    /// Requests a check.
-    pub wake: mpsc::UnboundedSender<ObjectRef<K>>,
     /// Whether the API server does not serve the kind: only one of the two kinds is needed.
-    pub not_served: signal::Receiver<bool>,
+    pub not_served: signal::Sender<bool>,
     /// Whether the store reflects a list that began while this replica led.
-    pub listed: signal::Receiver<bool>,
-}
-
-/// The part of a provider object that its memberships need.
-#[derive(Clone, Debug)]
-pub enum NamedProvider {
-    /// A provider object of the membership's namespace.
-    OfNamespace(Arc<MembershipProvider>),
-    /// A provider object of the cluster.
-    OfCluster(Arc<ClusterMembershipProvider>),
-}
-
-impl NamedProvider {
-    /// The uid of the provider object.
-    pub fn uid(&self) -> Option<&String> {
-        match self {
-            Self::OfNamespace(object) => object.metadata.uid.as_ref(),
-            Self::OfCluster(object) => object.metadata.uid.as_ref(),
-        }
-    }
-
-    /// Whether it is being deleted.
-    pub fn is_being_deleted(&self) -> bool {
-        let metadata = match self {
-            Self::OfNamespace(object) => &object.metadata,
-            Self::OfCluster(object) => &object.metadata,
-        };
-        metadata.deletion_timestamp.is_some()
-    }
-
-    /// Whether its own status reports that it is not ready.
-    pub fn is_reported_not_ready(&self) -> bool {
-        let status = match self {
-            Self::OfNamespace(object) => object.provider_status(),
-            Self::OfCluster(object) => object.provider_status(),
-        };
-        let conditions = status.into_iter().flat_map(|status| &status.conditions);
-        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "False")
-    }
-
-    /// Whether the provider ends temporary roles itself, so that an end takes effect even if no request can be sent.
-    /// ZITADEL has no temporary roles.
-    pub fn enforces_expiry(&self) -> bool {
-        let spec = match self {
-            Self::OfNamespace(object) => object.provider(),
-            Self::OfCluster(object) => object.provider(),
-        };
-        spec.infisical.is_some()
-    }
-
-    /// The rules for its memberships; `None`: only the permissions of its credential limit them.
-    pub fn rules(&self) -> Option<&[AllowRule]> {
-        match self {
-            Self::OfNamespace(object) => object.rules(),
-            Self::OfCluster(object) => object.rules(),
-        }
-    }
+    pub listed: signal::Sender<bool>,
 }
 
 impl Providers {
     /// The provider object with this key.
-    pub fn find(&self, key: &ProviderKey) -> Option<NamedProvider> {
+    pub fn find(&self, key: &ProviderKey) -> Option<Arc<dyn ProviderObject>> {
         match key.kind {
             ProviderKind::MembershipProvider => {
-                self.of_namespaces.store.get(&key.reference()).map(NamedProvider::OfNamespace)
+                self.of_namespaces.store.get(&key.reference()).map(|object| object as Arc<dyn ProviderObject>)
             }
             ProviderKind::ClusterMembershipProvider => {
-                self.of_cluster.store.get(&key.reference()).map(NamedProvider::OfCluster)
+                self.of_cluster.store.get(&key.reference()).map(|object| object as Arc<dyn ProviderObject>)
             }
         }
     }
 
-    /// Requests a check of the provider object with this key. The receivers live as long as the controllers.
-    pub fn wake(&self, key: &ProviderKey) {
-        match key.kind {
-            ProviderKind::MembershipProvider => drop(self.of_namespaces.wake.send(key.reference())),
-            ProviderKind::ClusterMembershipProvider => drop(self.of_cluster.wake.send(key.reference())),
-        }
+    /// The provider objects of both kinds.
+    pub fn all(&self) -> Vec<Arc<dyn ProviderObject>> {
+        let of_namespaces =
+            self.of_namespaces.store.state().into_iter().map(|object| object as Arc<dyn ProviderObject>);
+        let of_cluster = self.of_cluster.store.state().into_iter().map(|object| object as Arc<dyn ProviderObject>);
+        of_namespaces.chain(of_cluster).collect()
     }
 
-    /// Requests a check of the provider object with this key, or of all, if it is being deleted: the membership that
-    /// kept it may have been deleted.
-    pub fn wake_leaving(&self, key: Option<&ProviderKey>) {
-        fn leaving<K: ProviderObject>(store: &Store<K>, key: Option<&ProviderKey>) -> Vec<ProviderKey>
-        where
-            K::DynamicType: std::hash::Hash + Eq + Clone,
-        {
-            let leaves = |object: &K| object.meta().deletion_timestamp.is_some();
-            let named = |object: &K| key.is_none_or(|key| *key == object.key());
-            store.state_filter(|object| leaves(object) && named(object)).iter().map(|object| object.key()).collect()
-        }
-        let (of_namespaces, of_cluster) = (&self.of_namespaces.store, &self.of_cluster.store);
-        leaving(of_namespaces, key).iter().chain(&leaving(of_cluster, key)).for_each(|key| self.wake(key));
+    /// The provider object with this key, or all, as far as they are being deleted.
+    pub fn leaving(&self, key: Option<&ProviderKey>) -> Vec<ProviderKey> {
+        let found = key.map_or_else(|| self.all(), |key| self.find(key).into_iter().collect());
+        found.iter().filter(|object| object.is_being_deleted()).map(|object| object.key()).collect()
     }
 
     /// Waits until both kinds are known, or one of them if the other is not served.
@@ -247,33 +233,31 @@ impl Providers {
     }
 
     /// The uids of all provider objects.
-    pub fn uids(&self) -> Vec<String> {
-        let of_namespaces = self.of_namespaces.store.state().into_iter().filter_map(|object| object.uid());
-        of_namespaces.chain(self.of_cluster.store.state().into_iter().filter_map(|object| object.uid())).collect()
-    }
-
-    /// The number of provider objects.
-    pub fn count(&self) -> usize {
-        self.of_namespaces.store.len() + self.of_cluster.store.len()
+    pub fn uids(&self) -> HashSet<String> {
+        self.all().iter().map(|object| object.uid().to_owned()).collect()
     }
 }
 
-impl<K: ProviderObject> ProvidersOfKind<K>
-where
-    K::DynamicType: std::hash::Hash + Eq + Clone,
-{
+impl<K: Resource<DynamicType = ()> + Clone + 'static> ProvidersOfKind<K> {
+    /// An empty cache, and what fills it.
+    pub fn new() -> (Self, Writer<K>) {
+        let (store, writer) = reflector::store();
+        (Self { store, not_served: signal::Sender::new(false), listed: signal::Sender::new(false) }, writer)
+    }
+
     /// Waits until all objects of the kind are known; `false`: the kind is not served.
     async fn is_known(&self) -> bool {
-        let mut not_served = self.not_served.clone();
+        let mut not_served = self.not_served.subscribe();
         tokio::select! {
             biased;
             _ = self.store.wait_until_ready() => true,
             Ok(_) = not_served.wait_for(|not_served| *not_served) => false,
         }
     }
+
     /// Waits until the store reflects a list that began while this replica led, or the kind is not served.
     async fn is_listed(&self) {
-        let (mut listed, mut not_served) = (self.listed.clone(), self.not_served.clone());
+        let (mut listed, mut not_served) = (self.listed.subscribe(), self.not_served.subscribe());
         tokio::select! {
             biased;
             Ok(_) = listed.wait_for(|listed| *listed) => {}

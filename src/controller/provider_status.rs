@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
+use kube::api::Patch;
 use serde_json::json;
 
 use super::context::Context;
 use super::provider_key::ProviderKey;
-use super::provider_object::{ProviderObject, Providers};
+use super::provider_object::ProviderObject;
 use super::write;
 use crate::api::event::EventKind;
 use crate::api::{MembershipProviderStatus, Reason};
@@ -28,14 +27,14 @@ const AFTER_FAILURE: Duration = Duration::from_secs(5);
 const KEPT: &str = "reachable, and the credential is accepted; it is being deleted, and kept until none of its ProjectMemberships holds access any more: delete those (with deletionPolicy: Orphan they leave their permanent roles behind)";
 
 /// Writes the result of a check if it changes the status, and reports when the provider becomes ready or not ready.
-pub async fn write<K: ProviderObject>(
+pub async fn write(
     ctx: &Context,
-    object: &K,
+    object: &dyn ProviderObject,
     checked: Result<Verified, ReadyCondition>,
 ) -> Result<(), kube::Error> {
-    let old = object.provider_status().cloned().unwrap_or_default();
-    let generation = object.meta().generation.unwrap_or_default();
-    let deleting = object.meta().deletion_timestamp.is_some();
+    let old = object.status().cloned().unwrap_or_default();
+    let generation = object.metadata().generation.unwrap_or_default();
+    let deleting = object.is_being_deleted();
     let (conditions, api) = match checked {
         // A provider that failed its check is not ready. It is not reported as a wait, as a membership may be.
         Err(ready_condition) => (status::not_ready(&old.conditions, &ready_condition, generation, ctx.now()), None),
@@ -75,7 +74,7 @@ fn readiness_change(old: &[Condition], new: &[Condition]) -> Option<(EventKind, 
     })
 }
 
-fn report<K: ProviderObject>(ctx: &Context, object: &K, change: Option<(EventKind, String)>) {
+fn report(ctx: &Context, object: &dyn ProviderObject, change: Option<(EventKind, String)>) {
     let Some((event_kind, message)) = change else {
         return;
     };
@@ -84,7 +83,7 @@ fn report<K: ProviderObject>(ctx: &Context, object: &K, change: Option<(EventKin
         EventKind::Ready => tracing::info!(provider, "the provider is ready: {message}"),
         _ => tracing::warn!(provider, "the provider is not ready: {message}"),
     }
-    ctx.events.emit_for(object.object_ref(&()), event_kind, &message);
+    ctx.events.emit_for(object.reference(), event_kind, &message);
 }
 
 /// The number of ProjectMemberships that name each provider object.
@@ -113,24 +112,19 @@ pub async fn count_memberships(ctx: Arc<Context>) {
 /// Writes the counts. Returns whether all of them are written.
 async fn write_counts(ctx: &Context) -> bool {
     let counts = memberships(ctx);
-    let Providers { of_namespaces, of_cluster } = &ctx.providers;
-    let (mut of_namespaces, mut of_cluster) = (of_namespaces.store.state(), of_cluster.store.state());
-    of_namespaces.sort_by_key(|provider| provider.key());
-    of_cluster.sort_by_key(|provider| provider.key());
+    let mut providers = ctx.providers.all();
+    providers.sort_by_key(|provider| provider.key());
     let mut all = true;
-    for provider in of_namespaces {
-        all &= write_count(ctx, provider.as_ref(), &counts).await;
-    }
-    for provider in of_cluster {
+    for provider in providers {
         all &= write_count(ctx, provider.as_ref(), &counts).await;
     }
     all
 }
 
-async fn write_count<K: ProviderObject>(ctx: &Context, object: &K, counts: &BTreeMap<ProviderKey, i64>) -> bool {
+async fn write_count(ctx: &Context, object: &dyn ProviderObject, counts: &BTreeMap<ProviderKey, i64>) -> bool {
     let memberships = counts.get(&object.key()).copied().unwrap_or_default();
     // The first check writes the status of a provider object that has none yet.
-    let Some(old) = object.provider_status().filter(|old| old.memberships != memberships) else {
+    let Some(old) = object.status().filter(|old| old.memberships != memberships) else {
         return true;
     };
     let new = MembershipProviderStatus { memberships, ..old.clone() };
@@ -142,13 +136,8 @@ async fn write_count<K: ProviderObject>(ctx: &Context, object: &K, counts: &BTre
 }
 
 /// Writes a status if it differs from the present one.
-async fn patch<K: ProviderObject>(
-    ctx: &Context,
-    object: &K,
-    new: &MembershipProviderStatus,
-) -> Result<(), kube::Error> {
-    let old =
-        object.provider_status().and_then(|status| serde_json::to_value(status).ok()).unwrap_or_else(|| json!({}));
+async fn patch(ctx: &Context, object: &dyn ProviderObject, new: &MembershipProviderStatus) -> Result<(), kube::Error> {
+    let old = object.status().and_then(|status| serde_json::to_value(status).ok()).unwrap_or_else(|| json!({}));
     let Ok(new) = serde_json::to_value(new) else {
         return Ok(());
     };
@@ -158,11 +147,10 @@ async fn patch<K: ProviderObject>(
     let api = object.api(ctx.client.clone());
     // A write that was delayed, or the status of a former object of the same name, must not replace a newer status: for
     // a status the uid alone is no guard.
-    let metadata = json!({"uid": object.meta().uid, "resourceVersion": object.meta().resource_version});
+    let metadata = json!({"uid": object.metadata().uid, "resourceVersion": object.metadata().resource_version});
     let patch = json!({"metadata": metadata, "status": difference});
-    let params = PatchParams { field_manager: Some(write::MANAGER.to_owned()), ..PatchParams::default() };
     let patch = Patch::Merge(patch);
-    write::own_provider(ctx, object, api.patch_status(&object.name_any(), &params, &patch)).await
+    write::own_provider(ctx, object, api.patch_status(object.name(), &write::params(), &patch)).await
 }
 
 #[cfg(test)]

@@ -75,10 +75,11 @@ impl ServerReachability {
     }
 
     /// Records that a check did not reach the server.
-    pub fn not_found(&mut self, now: Instant) {
+    pub fn not_found(&mut self, now: Instant) -> ReachabilityChange {
         if !matches!(self, Self::Unreachable { .. }) {
             *self = Self::Unreachable { since: now };
         }
+        ReachabilityChange::AsBefore
     }
 }
 

@@ -12,21 +12,23 @@ use super::queue::{NextPass, Ticket, TicketKey, TicketKind, TicketResult};
 use super::roster::ListCaller;
 use super::snapshot::{self, CachedTarget, ConnectedSnapshot};
 use super::state::targets::{TargetMemory, Unit};
-use super::{apply, faults, object, record, release, report};
+use super::{apply, faults, object, providers, record, release, report};
 use crate::core::step::{self, NextStep, Observe, Step};
 use crate::core::write::ConfirmedWrite;
 use crate::provider::Urgency;
 use crate::provider::quota::{Permit, RequestKind};
 
-/// Runs one pass: until everything is reported, or something has to be waited for.
+/// Runs one pass, or checks a provider object: until everything is reported, or something has to be waited for.
 pub async fn pass(ctx: Arc<Context>, unit: Arc<Unit>, brought: Option<TicketResult>) -> NextPass<TicketResult> {
     if !ctx.begun.is_ready() {
-        // When this replica begins to lead, there is a pass over every target.
+        // When this replica begins to lead, there is a pass over every target and a check of every provider object.
         return NextPass::until_woken();
     }
     let began = Instant::now();
     let span = report::span(&ctx, &unit);
     let outcome = match &*unit {
+        // On the heap: thousands of passes over targets may wait for their turn.
+        Unit::Provider(key) => return Box::pin(providers::check(&ctx, key)).await,
         Unit::Object(_) => object::pass(&ctx, &unit).instrument(span).await,
         Unit::Target(..) => target(&ctx, &unit, brought).instrument(span).await,
     };
@@ -82,7 +84,7 @@ async fn steps(
         let (confirmed, NextStep { step, payer, edge }) = decide(ctx, unit, &taken);
         report::confirmed(ctx, &taken, confirmed);
         let until = edge.map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
-        let pause = NextPass { until, ..NextPass::until_woken() };
+        let pause = NextPass::at(until);
         // A permit that a former step waited for may not be needed any more.
         let wanted = wanted_permit(&step);
         match (step, permit.take().filter(|permit| Some(permit.kind()) == wanted)) {
@@ -140,7 +142,7 @@ fn decide(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot) -> (Option<Conf
     });
     if evidence_changed {
         // It decides which provider object takes precedence.
-        ctx.targets.rivals(unit).into_iter().for_each(|rival| ctx.wake_unit(rival, Urgency::Grant));
+        ctx.wake_units(ctx.targets.rivals(unit), Urgency::Grant);
     }
     (confirmed, next)
 }
@@ -155,8 +157,7 @@ fn until_listed(
     let Observe { not_before, spacing, urgency, .. } = observe;
     let not_before = Instant::from_std(not_before);
     if not_before > Instant::now() {
-        let later = NextPass { until: Some((not_before, urgency)), ..NextPass::until_woken() };
-        return later.or_earlier(pause);
+        return NextPass::at(Some((not_before, urgency))).or_earlier(pause);
     }
     let ConnectedSnapshot { snapshot, connection, roster, .. } = taken;
     // A waiting target keeps no more of the snapshot than this.

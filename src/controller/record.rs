@@ -1,7 +1,5 @@
 //! Records what is about to be granted, in the objects themselves.
 
-use std::sync::Arc;
-
 use kube::ResourceExt;
 use kube::core::Status;
 
@@ -32,23 +30,20 @@ pub async fn write(
         let pending = record.pending(object);
         let written = match finalize {
             true => in_use::hold(ctx, object, &taken.connection.uid, Some(&pending)).await,
-            false => write::pending_grants(ctx, object, &pending).await.map_err(Into::into),
+            false => write::pending_grants(ctx, object, &pending).await.map_err(|error| EarlyEnd::of(object, error)),
         };
         match written {
             // A record that cannot be decoded would be written again and again.
             Ok(written) if PendingGrants::of(&written).is_none() && !is_one(&written.name_any()) => {
-                return Err(EarlyEnd::of(object, Arc::new(unreadable())));
+                return Err(EarlyEnd::of(object, unreadable()));
             }
             Ok(_) => {}
-            Err(in_use::FinalizeError::Overtaken) => return Err(EarlyEnd::Overtaken),
-            Err(in_use::FinalizeError::Kubernetes(error)) => {
-                if !ends || failed_before {
-                    return Err(EarlyEnd::of(object, error));
-                }
+            Err(EarlyEnd::Faults(_)) if ends && !failed_before => {
                 // What has to end does not wait until the API server accepts the record of what is to be granted.
                 ctx.targets.with_memory(unit, |remembered| remembered.memory.attempt.unrecorded = true);
                 return Ok(());
             }
+            Err(stop) => return Err(stop),
         }
     }
     Ok(())
@@ -64,10 +59,11 @@ pub async fn restore(ctx: &Context, unit: &Unit) -> Result<Vec<ObjectFault>, Ear
         if ctx.tombstones.is_stripped(&object) {
             match tombstones::put_back(ctx, &object).await {
                 Ok(restored) => present = restored,
-                Err(error) => faults.push(ObjectFault { object, error, settled: false }),
+                Err(EarlyEnd::Faults(more)) => faults.extend(more),
+                Err(EarlyEnd::Overtaken) => return Err(EarlyEnd::Overtaken),
             }
         }
-        replaced::part(ctx, &present).await.map_err(|error| EarlyEnd::of(&present, Arc::new(error)))?;
+        replaced::part(ctx, &present).await.map_err(|error| EarlyEnd::of(&present, error))?;
     }
     Ok(faults)
 }

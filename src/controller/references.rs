@@ -175,28 +175,19 @@ impl<'a> References<'a> {
         }
     }
 
-    fn of_secret<'r>(&self, reference: &'r SecretKeyRef) -> Result<KeyLocation<'r>, ReadyCondition>
-    where
-        'a: 'r,
-    {
+    fn of_secret<'r>(&'r self, reference: &'r SecretKeyRef) -> Result<KeyLocation<'r>, ReadyCondition> {
         let SecretKeyRef { namespace, name, key } = reference;
         Ok(KeyLocation { kind: "Secret", namespace: self.namespace(namespace.as_deref())?, name, key })
     }
 
-    fn of_bundle<'r>(&self, kind: &'static str, reference: &'r CaKeyRef) -> Result<KeyLocation<'r>, ReadyCondition>
-    where
-        'a: 'r,
-    {
+    fn of_bundle<'r>(&'r self, kind: &'static str, reference: &'r CaKeyRef) -> Result<KeyLocation<'r>, ReadyCondition> {
         let CaKeyRef { namespace, name, key } = reference;
         Ok(KeyLocation { kind, namespace: self.namespace(namespace.as_deref())?, name, key })
     }
 
     /// The namespace of a reference. The schema enforces this as well; the check here ensures that an old schema never
     /// lets the operator read a Secret of another namespace.
-    fn namespace<'r>(&self, named: Option<&'r str>) -> Result<&'r str, ReadyCondition>
-    where
-        'a: 'r,
-    {
+    fn namespace<'r>(&'r self, named: Option<&'r str>) -> Result<&'r str, ReadyCondition> {
         match (self.home, named) {
             (ReferenceScope::Namespace(own), None) => Ok(own),
             (ReferenceScope::Cluster(_), Some(namespace)) => Ok(namespace),

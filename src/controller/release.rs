@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::context::Context;
-use super::faults::{EarlyEnd, ObjectFault};
+use super::faults::EarlyEnd;
 use super::snapshot::ConnectedSnapshot;
 use super::{tombstones, write};
 use crate::api::ProjectMembership;
@@ -53,7 +53,7 @@ async fn release_as(ctx: &Context, object: &Arc<ProjectMembership>, left: Remain
         ctx.reports.forget(&ctx.metrics, &object.uid().unwrap_or_default());
         return Ok(());
     }
-    let stopped = |error| EarlyEnd::Faults(vec![ObjectFault::of_report(object, error, false)]);
+    let stopped = |error| EarlyEnd::of(object, error);
     let mut object = object.clone();
     if let Some(status) = released(&object, left, ctx.now()) {
         match write::status(ctx, &object, &status).await {

@@ -13,6 +13,7 @@ use kube::ResourceExt;
 use super::connections::ConnectionState;
 use super::context::Context;
 use super::provider_key::ProviderKey;
+use super::resolve::endpoint_of;
 use super::state::tombstones::left_at;
 use super::tombstones::leave_behind;
 use super::write;
@@ -50,7 +51,7 @@ pub async fn part(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), 
         (None, Some(ConnectionState::Ready(current))) => current,
         _ => return Ok(()),
     };
-    let there = ctx.providers.find(&key).is_some_and(|named| named.uid() == Some(&current.uid));
+    let there = ctx.providers.find(&key).is_some_and(|named| named.uid() == current.uid);
     let Some(former) = former_endpoint(object, &current.endpoint, current.created).filter(|_| there) else {
         return Ok(());
     };
@@ -85,11 +86,6 @@ fn report(ctx: &Context, object: &ProjectMembership, role: &str, former: &str, r
     );
     tracing::warn!(namespace = object.namespace(), name = object.name_any(), "{message}");
     ctx.events.emit(object, event_kind, &[message], object.spec.justification.as_deref());
-}
-
-/// The endpoint in an object's status, or the one for which a copy of an object was left behind.
-fn endpoint_of(object: &ProjectMembership) -> Option<String> {
-    left_at(object).or_else(|| Some(object.status.as_ref()?.target.as_ref()?.endpoint.clone()))
 }
 
 #[cfg(test)]

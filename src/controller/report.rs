@@ -11,12 +11,11 @@ use super::connections::Connection;
 use super::context::Context;
 use super::faults::{EarlyEnd, ObjectFault, spread};
 use super::queue::NextPass;
-use super::reporting::{self, Overdue};
 use super::resolve::resolve;
 use super::snapshot::{self, ConnectedSnapshot};
 use super::state::targets::Unit;
 use super::state::tombstones;
-use super::{precedence, release, write};
+use super::{precedence, release, reporting, write};
 use crate::api::event::EventKind;
 use crate::api::membership::TargetStatus;
 use crate::api::{ABANDON, ProjectMembership, Reason};
@@ -47,7 +46,7 @@ pub fn span(ctx: &Context, unit: &Unit) -> tracing::Span {
             let provider = &through.provider;
             tracing::error_span!("reconcile", namespace, name, %provider)
         }
-        Unit::Object(_) => tracing::error_span!("reconcile", namespace, name),
+        Unit::Object(_) | Unit::Provider(_) => tracing::error_span!("reconcile", namespace, name),
     }
 }
 
@@ -87,8 +86,7 @@ pub async fn all<G>(
         one(ctx, &declaration.object, report, true, settled)
     });
     let reported = joined(join_all(writes).await)?;
-    let resync = NextPass { until: Some((Instant::now() + due_in, Urgency::Resync)), ..NextPass::until_woken() };
-    Ok(resync.or_earlier(NextPass { until: edge, ..NextPass::until_woken() }).or_earlier(reported))
+    Ok(NextPass::after(due_in).or_earlier(NextPass::at(edge)).or_earlier(reported))
 }
 
 /// Reports the progress of a request that takes long.
@@ -149,12 +147,10 @@ pub async fn unresolved<G>(
         let report = report::unresolved(&object, &refusal, snapshot::enforces_expiry(ctx, &object), now);
         let is_stuck = object.metadata.deletion_timestamp.is_some() && !report.is_released;
         let edge = next_edge(std::slice::from_ref(&report), now);
-        let edge = edge.and_then(|edge| Some((Duration::try_from(edge.duration_since(now)).ok()?, edge)));
-        let at_edge = edge.map(|(until, edge)| (Instant::now() + until, Urgency::End(edge)));
+        let at_edge = NextPass::at(edge.map(|edge| (Instant::now() + ctx.until(edge), Urgency::End(edge))));
         // The provider object's check starts the passes of its memberships. The remaining times are those at which an
         // end is due, the wait has to be reported, or Ready has to turn False.
         let retry = is_stuck.then(|| NextPass::after(Duration::from_secs(60)));
-        let at_edge = NextPass { until: at_edge, ..NextPass::until_woken() };
         let pause = at_edge.or_earlier(retry.unwrap_or(NextPass::until_woken()));
         one(ctx, &object, report, false, false).await.map(|reported| pause.or_earlier(reported))
     });
@@ -189,14 +185,7 @@ async fn one<G>(
         return Ok(NextPass::until_woken());
     }
     let report_in = if !overdue.is_empty() {
-        let because = reporting::because(object, &overdue, ctx.now());
-        let overdue = Overdue {
-            roles: &overdue,
-            because: &because,
-            reason: ready_condition.reason,
-            message: &ready_condition.message,
-        };
-        reporting::revocation_failed(ctx, object, &overdue);
+        reporting::revocation_failed(ctx, object, &overdue, &ready_condition);
         None
     } else {
         reporting::nothing_overdue(ctx, object);
@@ -207,8 +196,10 @@ async fn one<G>(
         true => write::status(ctx, object, &status).await,
         false => write::status_of_unevaluated(ctx, object, &status).await,
     };
-    written.map_err(|error| EarlyEnd::Faults(vec![ObjectFault::of_report(object, error, settled)]))?;
-    reporting::no_fault(ctx, object.as_ref());
+    written.map_err(|error| {
+        EarlyEnd::Faults(vec![ObjectFault { object: object.clone(), error: Arc::new(error), settled }])
+    })?;
+    reporting::no_fault(ctx, &object.uid().unwrap_or_default());
     reporting::missed_grants(ctx, object, &status.roles);
     ctx.metrics.count_reason(ready_condition.reason);
     Ok(report_in.map_or_else(NextPass::until_woken, NextPass::after))
@@ -252,7 +243,7 @@ fn claim_places(ctx: &Context, taken: &ConnectedSnapshot) {
         if let Ok(resolved) = resolve(ctx, &declaration.object) {
             let claims = precedence::claims_place(ctx, &declaration.object, &resolved, taken.snapshot.now);
             let due = ctx.targets.may_count(&declaration.object, claims);
-            due.into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+            ctx.wake_units(due, Urgency::Grant);
         }
     }
 }
@@ -299,7 +290,7 @@ pub fn confirmed(ctx: &Context, taken: &ConnectedSnapshot, confirmed: Option<Con
 /// Requests a check of the provider object if a pass found another result than the last check.
 pub fn note_provider(ctx: &Context, connection: &Connection, failure: Option<Reason>, answered: Option<Instant>) {
     if connection.is_to_be_checked(failure, answered, Instant::now()) {
-        ctx.providers.wake(&connection.key);
+        ctx.wake_provider(&connection.key);
     }
 }
 

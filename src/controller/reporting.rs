@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
+use kube::api::ObjectMeta;
 use tokio::time::Instant;
 
 use super::context::Context;
@@ -18,6 +19,7 @@ use crate::api::membership::{RoleStatus, TargetStatus};
 use crate::api::{ProjectMembership, Reason};
 use crate::core::evaluation;
 use crate::core::notices::Notices;
+use crate::core::snapshot::ready;
 use crate::core::status::{self, ReadyCondition};
 
 /// Reports why an object is not ready: a failure when it begins, a wait when it has lasted for some time. Returns how
@@ -46,8 +48,7 @@ pub fn condition(ctx: &Context, object: &ProjectMembership, ready_condition: &Re
 
 /// Whether the status does not contain this reason yet.
 fn begins(object: &ProjectMembership, reason: Reason) -> bool {
-    let ready = object.status.iter().flat_map(|status| &status.conditions).find(|c| c.type_ == "Ready");
-    ready.is_none_or(|ready| ready.reason != reason.to_string())
+    ready(object).is_none_or(|(_, known)| known != reason.to_string())
 }
 
 /// Reports a wait. The log has one line about a provider that is not ready, and not one line about each of its
@@ -70,28 +71,23 @@ fn emit(ctx: &Context, object: &ProjectMembership, event_kind: EventKind, reason
     ctx.events.emit(object, event_kind, &[message.to_owned()], justification);
 }
 
-/// Access that should have ended and may still be in force.
-#[derive(Clone, Debug)]
-pub struct Overdue<'a> {
-    /// The roles that may still be in force.
-    pub roles: &'a BTreeSet<String>,
-    /// Why the access should have ended.
-    pub because: &'a str,
-    /// Why it could not be revoked, for the metric.
-    pub reason: Reason,
-    /// What is wrong, where, and what to do.
-    pub message: &'a str,
-}
-
-/// Reports a revocation that has failed: with an event, a log line and a metric at the first failure, and again every
-/// ten minutes while it lasts.
-pub fn revocation_failed(ctx: &Context, object: &ProjectMembership, overdue: &Overdue<'_>) {
+/// Reports that access which should have ended may still be in force: with an event, a log line and a metric at the
+/// first failure, and again every ten minutes while it lasts. `why`: what is wrong, where, and what to do.
+pub fn revocation_failed(ctx: &Context, object: &ProjectMembership, roles: &BTreeSet<String>, why: &ReadyCondition) {
     let now = Instant::now().into_std();
     let due =
         ctx.reports.update(&ctx.metrics, &object.uid().unwrap_or_default(), |notices| notices.revocation_failed(now));
     if due {
-        ctx.metrics.unrevoked(overdue.reason);
-        emit(ctx, object, EventKind::RevokeFailed, overdue.reason, &overdue_message(object, overdue));
+        let quoted: Vec<String> = roles.iter().map(|role| format!("{role:?}")).collect();
+        let message = format!(
+            "could not revoke {} of {} ({}): {}; the access may still be in force, and the operator keeps trying",
+            quoted.join(", "),
+            place(object),
+            because(object, roles, ctx.now()),
+            why.message,
+        );
+        ctx.metrics.unrevoked(why.reason);
+        emit(ctx, object, EventKind::RevokeFailed, why.reason, &message);
     }
 }
 
@@ -118,16 +114,6 @@ pub fn nothing_overdue(ctx: &Context, object: &ProjectMembership) {
     ctx.reports.update(&ctx.metrics, &object.uid().unwrap_or_default(), Notices::revoked);
 }
 
-fn overdue_message(object: &ProjectMembership, overdue: &Overdue<'_>) -> String {
-    let Overdue { roles, because, message, .. } = overdue;
-    let roles: Vec<String> = roles.iter().map(|role| format!("{role:?}")).collect();
-    format!(
-        "could not revoke {} of {} ({because}): {message}; the access may still be in force, and the operator keeps trying",
-        roles.join(", "),
-        place(object),
-    )
-}
-
 /// The subject and the project of an object, for a message.
 fn place(object: &ProjectMembership) -> String {
     match object.status.as_ref().and_then(|status| status.target.as_ref()) {
@@ -144,7 +130,7 @@ fn place(object: &ProjectMembership) -> String {
 }
 
 /// Why managed roles should have ended, for a message.
-pub fn because(object: &ProjectMembership, roles: &BTreeSet<String>, now: Timestamp) -> String {
+fn because(object: &ProjectMembership, roles: &BTreeSet<String>, now: Timestamp) -> String {
     if let Some(deleted) = &object.metadata.deletion_timestamp {
         return format!("its object is being deleted since {}", deleted.0);
     }
@@ -159,29 +145,27 @@ pub fn because(object: &ProjectMembership, roles: &BTreeSet<String>, now: Timest
 /// Records that a request about an object failed or was refused by the API server. If the failure may concern all
 /// objects, the API server is probed; a failure that concerns this object is logged. Returns how many passes in a row
 /// have met a fault.
-pub fn fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, error: &kube::Error) -> u32 {
+pub fn fault(ctx: &Context, kind: &str, object: &ObjectMeta, error: &kube::Error) -> u32 {
     let concern = FaultScope::of(error);
     let undecided = ctx.outage.is_undecided();
     if concern == FaultScope::Server {
         ctx.outage.suspect();
     }
-    let uid = object.uid().unwrap_or_default();
     let what = error.to_string();
-    let (in_a_row, logged) = ctx.reports.update(&ctx.metrics, &uid, |notices| {
+    let (in_a_row, logged) = ctx.reports.update(&ctx.metrics, object.uid.as_deref().unwrap_or_default(), |notices| {
         let in_a_row = notices.fault();
         (in_a_row, concern.is_logged(in_a_row, undecided) && notices.logs_fault(&what))
     });
-    let (kind, namespace, name) = (K::kind(&()), object.meta().namespace.clone(), object.name_any());
-    let name = tombstones::name_of(&name);
+    let (namespace, name) = (object.namespace.as_deref(), object.name.as_deref().map(tombstones::name_of));
     if logged {
-        tracing::warn!(%kind, namespace, name, "a request to the API server failed and is retried: {what}");
+        tracing::warn!(kind, namespace, name, "a request to the API server failed and is retried: {what}");
     } else {
-        tracing::debug!(%kind, namespace, name, "a request to the API server failed and is retried: {what}");
+        tracing::debug!(kind, namespace, name, "a request to the API server failed and is retried: {what}");
     }
     in_a_row
 }
 
-/// Records that all requests about an object succeeded.
-pub fn no_fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K) {
-    ctx.reports.update(&ctx.metrics, &object.uid().unwrap_or_default(), Notices::no_fault);
+/// Records that all requests about the object with this uid succeeded.
+pub fn no_fault(ctx: &Context, uid: &str) {
+    ctx.reports.update(&ctx.metrics, uid, Notices::no_fault);
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::connections::{Connection, ConnectionState, RetiredProvider};
+use super::connections::{Connection, ConnectionState};
 use super::context::Context;
 use super::provider_key::ProviderKey;
-use super::provider_object::NamedProvider;
+use super::provider_object::ProviderObject;
 use super::state::namespaces::Labels;
 use super::state::tombstones;
 use crate::api::membership::ProviderKind;
@@ -15,6 +15,7 @@ use crate::core::policy::allow::{Governed, Namespace, ResolvedTarget};
 use crate::core::policy::{self, Refusal};
 use crate::core::precedence::Evidence;
 use crate::core::snapshot::is_finalized;
+use crate::core::status::ReadyCondition;
 use crate::provider::http::text;
 
 /// The result of resolving an object's references.
@@ -23,7 +24,7 @@ pub struct Resolved {
     /// The connection to the provider.
     pub connection: Arc<Connection>,
     /// The provider object in its present version, with its rules.
-    pub named: NamedProvider,
+    pub named: Arc<dyn ProviderObject>,
     /// Why the provider is not ready. The connection is then the last one that was ready, and is only used for ends and
     /// revocations.
     pub unready: Option<Refusal>,
@@ -53,7 +54,7 @@ impl Resolved {
             subject_kind: self.target.subject_kind,
             subject_id: Some(&self.target.subject_id),
         };
-        governed(&self.named, object, labels, place)
+        governed(self.named.as_ref(), object, labels, place)
     }
 
     /// What is known about the credential's permissions in the target's project.
@@ -67,7 +68,7 @@ pub enum Unresolved {
     /// The provider object is being checked for the first time. When the check is done, its memberships are reconciled.
     Checking,
     /// A name of the object has yet to be looked up through this connection.
-    Named(Arc<Connection>, NamedProvider),
+    Named(Arc<Connection>, Arc<dyn ProviderObject>),
     /// Something is missing or wrong.
     Refused(Refusal),
 }
@@ -89,18 +90,22 @@ pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Un
             resolved => return resolved,
         },
     };
-    let endpoint =
-        tombstones::left_at(object).or_else(|| Some(object.status.as_ref()?.target.as_ref()?.endpoint.clone()));
-    let retired = endpoint.and_then(|endpoint| ctx.connections.retired(&key, &endpoint));
-    let Some(RetiredProvider { named, connection, .. }) = retired else {
+    let retired = endpoint_of(object).and_then(|endpoint| ctx.connections.retired(&key, &endpoint));
+    let Some(connection) = retired else {
         return Err(refusal.into());
     };
+    let named = connection.object.clone();
     match policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object)) {
         Ok(Some(target)) => {
             Ok(Resolved { connection, named, unready: Some(refusal), leaving: None, target, retired: true })
         }
         Ok(None) | Err(_) => Err(refusal.into()),
     }
+}
+
+/// The endpoint in an object's status, or the one for which a copy of an object was left behind.
+pub fn endpoint_of(object: &ProjectMembership) -> Option<String> {
+    tombstones::left_at(object).or_else(|| Some(object.status.as_ref()?.target.as_ref()?.endpoint.clone()))
 }
 
 fn provider_not_found(ctx: &Context, key: &ProviderKey) -> Refusal {
@@ -127,7 +132,7 @@ fn resolve_current(ctx: &Context, object: &ProjectMembership, key: &ProviderKey)
     let failed = matches!(link, ConnectionState::Failed { .. });
     let leaving = (named.is_being_deleted() && !failed).then(|| unready(key, &link));
     let unready = failed.then(|| unready(key, &link));
-    let connection = match (link.usable().filter(|usable| Some(&usable.uid) == named.uid()), &unready) {
+    let connection = match (link.usable().filter(|usable| usable.uid == named.uid()), &unready) {
         (Some(connection), _) => connection,
         (None, Some(unready)) => return Err(unready.clone().into()),
         // Another provider object has this name now.
@@ -150,10 +155,12 @@ fn unready(key: &ProviderKey, link: &ConnectionState) -> Refusal {
     let ProviderKey { kind, name, .. } = key;
     let message = match (link, kind) {
         (ConnectionState::Ready(_), _) => format!("{kind:?} {name:?} is being deleted and accepts no new memberships"),
-        (ConnectionState::Failed { reason, message, .. }, ProviderKind::MembershipProvider) => {
+        (ConnectionState::Failed { condition, .. }, ProviderKind::MembershipProvider) => {
+            let ReadyCondition { reason, message } = condition;
             format!("{kind:?} {name:?} is not ready: {reason}: {message}")
         }
-        (ConnectionState::Failed { reason, .. }, ProviderKind::ClusterMembershipProvider) => {
+        (ConnectionState::Failed { condition, .. }, ProviderKind::ClusterMembershipProvider) => {
+            let reason = condition.reason;
             format!("{kind:?} {name:?} is not ready: {reason}: its own status has the reason, for its maintainers")
         }
     };
@@ -184,7 +191,7 @@ pub fn labels(ctx: &Context, object: &ProjectMembership) -> Option<Labels> {
 
 /// The rules that apply to an object at `place`; `None`: its provider object has none.
 pub fn governed<'a>(
-    named: &'a NamedProvider,
+    named: &'a dyn ProviderObject,
     object: &'a ProjectMembership,
     labels: Option<&'a Labels>,
     place: ResolvedTarget<'a>,

@@ -6,24 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::{FutureExt, Stream, StreamExt, future};
-use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{Controller, controller};
-use tokio::sync::{mpsc, watch as signal};
+use futures::{FutureExt, future};
+use tokio::sync::watch as signal;
 
 use super::context::Context;
-use super::provider_object::ProviderObject;
-use super::providers::{self, Checker};
 use super::queue::{NextPass, TicketResult};
+use super::reconcile;
 use super::state::targets::Unit;
-use super::wiring::{Dependencies, Feed, Wiring, while_leading, wire};
-use super::{reconcile, tombstones};
+use super::wiring::{Dependencies, Wiring, while_leading, wire};
 use crate::clock::Clock;
 use crate::kubernetes::{self, ApiServer};
 use crate::lease::{self, Keeper, Keeping, Leadership};
 use crate::provider::http;
 use crate::telemetry::ApiReachability;
-use crate::telemetry::liveness::name_of;
 use crate::telemetry::{Health, Metrics, serve};
 use crate::transport::roots;
 
@@ -115,21 +110,16 @@ pub async fn run(config: OperatorConfig, stop: signal::Receiver<bool>) -> Result
         metrics: metrics.clone(),
         clock,
     };
-    let Wiring { ctx, checker, providers, cluster_providers, background, event_task } = wire(outside);
+    let Wiring { ctx, background, event_task } = wire(outside);
     let event_task = tokio::spawn(event_task);
     let health = Health { caches: ctx.readiness.clone(), reachability, passes: ctx.passes.clone() };
     let serving = tokio::spawn(serve(config.address, metrics.clone(), health, stopped.clone()));
-    let checking_namespaced = checking(&checker, providers, stopped.clone());
-    let checking_cluster = checking(&checker, cluster_providers, stopped.clone());
     let reconciling = reconciling(ctx.clone(), |pass| pass, stopped.clone());
     let reconciling = async {
         // A provider object that is not in the cache yet must not be reported as missing.
         ctx.providers.are_known().await;
         reconciling.await;
     };
-
-    let tombstones_task = tombstones::run(ctx.clone(), stopped.clone());
-    let work = async { tokio::join!(checking_namespaced, checking_cluster, reconciling, tombstones_task) };
     let finishing = async {
         stopped.clone().await;
         tracing::info!("stopping: work in progress is finished first");
@@ -146,7 +136,7 @@ pub async fn run(config: OperatorConfig, stop: signal::Receiver<bool>) -> Result
         }
     };
     tokio::select! {
-        _ = work => {}
+        () = reconciling => {}
         () = background => {}
         () = finishing => tracing::info!("some passes didn't finish in time; the next start repeats them"),
         error = listening(serving, config.address) => return Err(error),
@@ -158,7 +148,7 @@ pub async fn run(config: OperatorConfig, stop: signal::Receiver<bool>) -> Result
     {
         keeper.release().await;
     }
-    drop((ctx, checker));
+    drop(ctx);
     // Events that are still waiting may delay the exit by a second at most.
     let _ = tokio::time::timeout(Duration::from_secs(1), event_task).await;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "stopped");
@@ -189,10 +179,6 @@ async fn lost(keeping: &mut Option<Keeping>, metrics: &Metrics) -> Option<String
     }
 }
 
-fn receiver<T: Send + 'static>(mut receiver: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send {
-    futures::stream::poll_fn(move |context| receiver.poll_recv(context))
-}
-
 /// Returns only when the address cannot be listened on.
 async fn listening(serving: tokio::task::JoinHandle<std::io::Result<()>>, address: SocketAddr) -> RunError {
     match serving.await {
@@ -202,7 +188,7 @@ async fn listening(serving: tokio::task::JoinHandle<std::io::Result<()>>, addres
     }
 }
 
-/// Runs the passes over targets until `stopped`, and lets those in progress finish. `within` wraps the task of each
+/// Runs the passes over targets and the checks of provider objects until `stopped`, and lets those in progress finish. `within` wraps the task of each
 /// pass.
 pub async fn reconciling(
     ctx: Arc<Context>,
@@ -218,26 +204,4 @@ pub async fn reconciling(
         async move { ctx.passes.ticket(&name, ticket).await }.boxed()
     };
     ctx.queue.run(pass, waits, stopped).await;
-}
-
-async fn check<K: ProviderObject>(
-    object: Arc<K>,
-    checker: Arc<Checker>,
-) -> Result<controller::Action, providers::CheckFault> {
-    let passes = checker.ctx.passes.clone();
-    passes.run(name_of(&ObjectRef::from_obj(&*object)), providers::check(object, checker)).await
-}
-
-/// Runs the checks of one kind of provider objects.
-fn checking<K: ProviderObject>(
-    checker: &Arc<Checker>,
-    feed: Feed<K>,
-    stopped: impl Future<Output = ()> + Send + Sync + 'static,
-) -> impl Future<Output = ()> {
-    Controller::for_stream(feed.changes, feed.store)
-        .with_config(controller::Config::default().debounce(Duration::ZERO))
-        .reconcile_on(receiver(feed.woken))
-        .graceful_shutdown_on(stopped)
-        .run(check, providers::after_fault, checker.clone())
-        .for_each(|_| future::ready(()))
 }

@@ -10,7 +10,6 @@ use super::connections::Connection;
 use super::context::Context;
 use super::precedence;
 use super::provider_key::ProviderKey;
-use super::provider_object::NamedProvider;
 use super::resolve::{self, Resolved, Unresolved, resolve};
 use super::roster::Roster;
 use super::state::targets::Unit;
@@ -96,10 +95,7 @@ fn common(ctx: &Context, unit: &Unit, resolved: Vec<(Arc<ProjectMembership>, Res
             unready,
             is_gone: retired,
             leaving,
-            cluster: match named {
-                NamedProvider::OfNamespace(_) => None,
-                NamedProvider::OfCluster(provider) => Some(provider),
-            },
+            cluster: named.cluster(),
             is_ourselves,
             resync: connection.resync,
             connection: connection.number,

@@ -10,15 +10,17 @@ use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
 use kube::api::ListParams;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
+use tokio::time::Instant;
 
 use super::context::Context;
+use super::faults::EarlyEnd;
 use super::provider_key::ProviderKey;
-use super::state::tombstones::{FinalizerState, MARK, TombstoneState, as_kept, left_at, name_of};
+use super::queue::NextPass;
+use super::state::targets::Unit;
+use super::state::tombstones::{FinalizerState, MARK, Tombstone, TombstoneState, as_kept, name_of, uid_of};
 use super::{in_use, reporting, write};
 use crate::api::event::EventKind;
 use crate::api::membership::{ManagedRole, ProviderKind};
@@ -26,8 +28,8 @@ use crate::api::{DeletionPolicy, FINALIZER, ProjectMembership};
 use crate::core::snapshot::is_finalized;
 use crate::provider::Urgency;
 
-/// The wait between two checks whether an object no longer exists.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The wait between two attempts to read whether an object no longer exists.
+const RETRY: Duration = Duration::from_millis(500);
 /// An upper bound for a write's duration: after it, a user who was being invited can be found by name.
 const LONGEST_WRITE: Duration = Duration::from_secs(35);
 
@@ -73,17 +75,20 @@ pub fn on_event(ctx: &Context, event: &Event<ProjectMembership>) {
             }
         }
     }
-    if !state.waiting.is_empty() {
-        ctx.tombstones.found.notify_one();
-    }
 }
 
 fn found(state: &mut TombstoneState, ctx: &Context, object: Arc<ProjectMembership>) {
-    keep(state, ctx, &object, as_kept(&object, ctx.now()));
-    state.waiting.push(object);
+    keep(state, ctx, &object, as_kept(&object, ctx.now()), None);
 }
 
-fn keep(state: &mut TombstoneState, ctx: &Context, object: &ProjectMembership, mut kept: ProjectMembership) {
+/// Keeps a tombstone of `object`. Its first pass confirms the deletion, unless it is a declaration from `since` on.
+fn keep(
+    state: &mut TombstoneState,
+    ctx: &Context,
+    object: &ProjectMembership,
+    mut kept: ProjectMembership,
+    since: Option<Instant>,
+) {
     if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider
         && let Some(status) = &mut kept.status
     {
@@ -91,8 +96,9 @@ fn keep(state: &mut TombstoneState, ctx: &Context, object: &ProjectMembership, m
         let is_trusted = |managed: &ManagedRole| trusted.as_ref().is_none_or(|t| t.contains(&managed.role));
         status.managed_roles = record.filter(is_trusted).collect();
     }
-    let kept = Arc::new(kept);
-    state.objects.insert(write::reference(&kept), kept);
+    let (reference, object) = (write::reference(&kept), Arc::new(kept));
+    state.objects.insert(reference, Tombstone { object: object.clone(), since });
+    ctx.wake_unit(Unit::of_object(&object), Urgency::Revoke);
 }
 
 /// Creates a tombstone from an object for the access that it holds at the endpoint of a former provider object. That
@@ -107,86 +113,67 @@ pub fn leave_behind(ctx: &Context, object: &ProjectMembership, endpoint: &str) {
     let uid = format!("{}{MARK}{endpoint}", object.uid().unwrap_or_default());
     kept.metadata.name = Some(format!("{}{MARK}{uid}", object.name_any()));
     kept.metadata.uid = Some(uid);
-    let mut state = ctx.tombstones.lock();
-    keep(&mut state, ctx, object, kept.clone());
-    state.waiting.push(Arc::new(kept));
-    ctx.tombstones.found.notify_one();
+    keep(&mut ctx.tombstones.lock(), ctx, object, kept, Some(Instant::now()));
 }
 
 /// Adds the operator's finalizer to an object from which another writer removed it.
-pub async fn put_back(
-    ctx: &Context,
-    object: &Arc<ProjectMembership>,
-) -> Result<Arc<ProjectMembership>, Arc<kube::Error>> {
+pub async fn put_back(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<Arc<ProjectMembership>, EarlyEnd> {
     warn(ctx, object, "the finalizer membership.dev/revoke was removed: it is added again");
     let provider = ctx.providers.find(&ProviderKey::named_by(object));
-    let provider = provider.as_ref().and_then(|named| named.uid()).map_or("", String::as_str);
+    let provider = provider.as_ref().map_or("", |named| named.uid());
     match in_use::hold(ctx, object, provider, None).await {
         // The finalizer is also added if the provider object was deleted.
-        Err(in_use::FinalizeError::Overtaken) => write::add_finalizer(ctx, object).await.map_err(Arc::new),
-        Err(in_use::FinalizeError::Kubernetes(error)) => Err(error),
-        Ok(held) => Ok(held),
+        Err(EarlyEnd::Overtaken) => {
+            write::add_finalizer(ctx, object).await.map_err(|error| EarlyEnd::of(object, error))
+        }
+        held => held,
     }
 }
 
 fn warn(ctx: &Context, object: &ProjectMembership, message: &str) {
-    tracing::warn!(namespace = object.namespace(), name = object.name_any(), "{message}");
+    tracing::warn!(namespace = object.namespace(), name = name_of(&object.name_any()), "{message}");
     ctx.events.emit(object, EventKind::Failed, &[message.to_owned()], None);
 }
 
-/// Processes tombstones until nothing of them is left to revoke, or until `stopped` completes: then the passes in
-/// progress are finished.
-pub async fn run(ctx: Arc<Context>, stopped: impl Future<Output = ()> + Clone) {
-    let mut under_way = FuturesUnordered::new();
-    let mut stop = std::pin::pin!(stopped.clone());
-    loop {
-        let waiting = std::mem::take(&mut ctx.tombstones.lock().waiting);
-        under_way.extend(waiting.into_iter().map(|object| to_its_end(&ctx, object, stopped.clone())));
-        tokio::select! {
-            () = &mut stop => break,
-            () = ctx.tombstones.found.notified() => {}
-            Some(()) = under_way.next() => {}
-        }
-    }
-    while under_way.next().await.is_some() {}
-}
-
-async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped: impl Future<Output = ()>) {
-    let mut stopped = std::pin::pin!(stopped.fuse());
-    let left_behind = left_at(&object).is_some();
-    let reference =
-        if left_behind { write::reference(&object) } else { write::reference(&as_kept(&object, ctx.now())) };
-    let Some(kept) = ctx.tombstones.get(&reference) else {
-        return;
-    };
-    let went = async {
-        while !left_behind && !is_gone(ctx, &object).await? {
-            tokio::time::sleep(FIRST_WAIT).await;
-        }
-        Some(())
-    };
-    tokio::select! {
-        went = went => if went.is_none() {
-            end(ctx, &kept);
-            return;
+/// Makes a tombstone a declaration of its target, when its deletion is confirmed and no invitation of its user is in
+/// progress any more. Returns when the pass over it continues; `None`: now, or the unit is not a tombstone.
+pub async fn confirm<G>(ctx: &Context, unit: &Unit) -> Option<NextPass<G>> {
+    let Tombstone { object, since } = ctx.targets.declarations(unit).first().and_then(|it| ctx.tombstones.find(it))?;
+    let since = match since {
+        Some(since) => since,
+        None => match is_gone(ctx, &object).await {
+            Ok(true) => {
+                warn(
+                    ctx,
+                    &object,
+                    "deleted after the finalizer membership.dev/revoke was removed: what it granted is revoked",
+                );
+                let named = object.spec.project.name.is_some() || object.spec.subject.name.is_some();
+                let is_unknown = named && object.status.as_ref().is_none_or(|status| status.target.is_none());
+                let since = Instant::now() + if is_unknown { LONGEST_WRITE } else { Duration::ZERO };
+                ctx.tombstones.is_declaration(&object, since);
+                since
+            }
+            Ok(false) => {
+                end(ctx, &object);
+                return Some(NextPass::until_woken());
+            }
+            Err(error) => {
+                reporting::fault(ctx, "ProjectMembership", &object.metadata, &error);
+                return Some(NextPass::after(RETRY));
+            }
         },
-        () = &mut stopped => return,
+    };
+    let left = since.saturating_duration_since(Instant::now());
+    if !left.is_zero() {
+        return Some(NextPass::after(left));
     }
-    if !left_behind {
-        let message = "deleted after the finalizer membership.dev/revoke was removed: what it granted is revoked";
-        warn(ctx, &object, message);
-    }
-    let object = kept;
-    let named = object.spec.project.name.is_some() || object.spec.subject.name.is_some();
-    if named && object.status.as_ref().is_none_or(|status| status.target.is_none()) {
-        tokio::select! {
-            () = tokio::time::sleep(LONGEST_WRITE) => {}
-            () = &mut stopped => return,
-        }
-    }
-    // From now on it is a declaration of its target.
-    ctx.enter(&object).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Revoke));
-    ctx.wake(&reference);
+    ctx.wake_units(ctx.enter(&object), Urgency::Revoke);
+    let own = ctx.targets.unit_of(&write::reference(&object));
+    (own != *unit).then(|| {
+        ctx.wake_unit(own, Urgency::Revoke);
+        NextPass::until_woken()
+    })
 }
 
 /// Drops a tombstone of which nothing is left to revoke. Returns `false` if the object is not a tombstone.
@@ -194,8 +181,8 @@ pub fn end(ctx: &Context, object: &ProjectMembership) -> bool {
     if ctx.tombstones.lock().objects.remove(&write::reference(object)).is_none() {
         return false;
     }
-    ctx.targets.lost(object).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
-    ctx.providers.wake_leaving(Some(&ProviderKey::named_by(object)));
+    ctx.wake_units(ctx.targets.lost(object), Urgency::Grant);
+    ctx.wake_leaving(Some(&ProviderKey::named_by(object)));
     tracing::info!(
         namespace = object.namespace(),
         name = name_of(&object.name_any()),
@@ -206,21 +193,14 @@ pub fn end(ctx: &Context, object: &ProjectMembership) -> bool {
 
 /// Reads from the API server whether the object no longer exists, or is being deleted without the operator's finalizer.
 /// The watch is not sufficient: its list may be stale, and an object that can no longer be decoded is missing from it
-/// as well. `None` if the object exists and nothing is to be revoked; `false` if the API server doesn't respond.
-async fn is_gone(ctx: &Context, object: &ProjectMembership) -> Option<bool> {
-    ctx.outage.is_over().await;
-    let named = ListParams::default().fields(&format!("metadata.name={}", object.name_any()));
-    match write::api(ctx, object).list(&named).await {
-        Err(error) => {
-            reporting::fault(ctx, object, &error);
-            Some(false)
-        }
-        Ok(list) => match list.items.into_iter().find(|there| there.meta().uid == object.metadata.uid) {
-            None => Some(true),
-            Some(there) => {
-                let ours = there.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-                (there.meta().deletion_timestamp.is_some() && !ours).then_some(true)
-            }
-        },
-    }
+/// as well.
+async fn is_gone(ctx: &Context, tombstone: &ProjectMembership) -> Result<bool, kube::Error> {
+    let (name, uid) = (tombstone.name_any(), tombstone.uid());
+    let named = ListParams::default().fields(&format!("metadata.name={}", name_of(&name)));
+    let list = write::api(ctx, tombstone).list(&named).await?;
+    let there = list.items.iter().map(Resource::meta).find(|there| there.uid.as_deref() == uid.as_deref().map(uid_of));
+    Ok(there.is_none_or(|there| {
+        let ours = there.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
+        there.deletion_timestamp.is_some() && !ours
+    }))
 }

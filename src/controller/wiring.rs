@@ -1,9 +1,8 @@
 //! The parts of the controller and the events between them: the watches, what they change in memory, and which passes
 //! follow.
 //!
-//! [`run`](super::run()) runs it with kube's controllers; the simulation (`tests/simulation`) uses its own scheduler.
+//! [`run`](super::run()) runs it; the simulation (`tests/simulation`) runs it with a queue whose order a seed decides.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,22 +10,21 @@ use std::time::Duration;
 
 use axum::http::{Method, Request};
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt, future};
 use k8s_openapi::NamespaceResourceScope;
 use kube::client::Body;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt};
-use tokio::sync::{Notify, mpsc, watch as signal};
+use serde::de::DeserializeOwned;
+use tokio::sync::{Notify, watch as signal};
 use tokio::time::Instant;
 use tower::filter::FilterLayer;
 
 use super::context::Context;
 use super::provider_key::ProviderKey;
 use super::provider_object::{ProviderObject, Providers, ProvidersOfKind};
-use super::providers::Checker;
 use super::queue::{Delay, Queue};
 use super::state::in_use::InUse;
 use super::state::namespaces::NamespaceLabels;
@@ -37,7 +35,7 @@ use super::state::targets::Unit;
 use super::stored::Stored;
 use super::watch::Handlers;
 use super::{garbage, namespaces, probe, provider_status, tombstones, watch, write};
-use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembership};
+use crate::api::ProjectMembership;
 use crate::clock::Clock;
 use crate::controller::events::Events;
 use crate::core::member::Urgency;
@@ -79,29 +77,13 @@ pub struct Dependencies {
 
 /// A controller that is ready to run.
 pub struct Wiring {
-    /// The context of the passes over memberships.
+    /// The context of all passes.
     pub ctx: Arc<Context>,
-    /// The context of the checks of provider objects.
-    pub checker: Arc<Checker>,
-    /// The sources of checks of provider objects of namespaces.
-    pub providers: Feed<MembershipProvider>,
-    /// The sources of checks of provider objects of the cluster.
-    pub cluster_providers: Feed<ClusterMembershipProvider>,
     /// The background tasks: among others they let the passes begin when this process leads, and watch the clock. It
     /// never ends.
     pub background: BoxFuture<'static, ()>,
     /// The task that sends the events. It ends when `ctx` is dropped and all events are sent.
     pub event_task: BoxFuture<'static, ()>,
-}
-
-/// The sources of passes over the objects of one kind.
-pub struct Feed<K: Resource<DynamicType = ()> + 'static> {
-    /// The objects that another writer changed. This stream fills the store, so it has to be polled.
-    pub changes: BoxStream<'static, Result<K, watcher::Error>>,
-    /// The cache of the objects.
-    pub store: Store<K>,
-    /// The objects that have to be reconciled for another reason.
-    pub woken: mpsc::UnboundedReceiver<ObjectRef<K>>,
 }
 
 /// Builds a controller. Nothing happens until its parts are polled.
@@ -113,11 +95,14 @@ pub fn wire(outside: Dependencies) -> Wiring {
     let client = outage::client(client, outage.clone());
     let (events, event_task) = Events::new(client.clone(), metrics.clone(), outage.available());
     let (memberships, memberships_writer) = reflector::store();
-    let (of_namespaces, of_namespaces_source) = source();
-    let (of_cluster, of_cluster_source) = source();
+    let (of_namespaces, writer) = ProvidersOfKind::new();
+    let (of_cluster, cluster_writer) = ProvidersOfKind::new();
     let (namespaces, namespaces_writer) = NamespaceLabels::new();
     let ctx = Arc::new(Context {
         client: client.clone(),
+        http,
+        cluster_http,
+        tokens,
         memberships: memberships.clone(),
         providers: Providers { of_namespaces, of_cluster },
         namespaces,
@@ -139,8 +124,7 @@ pub fn wire(outside: Dependencies) -> Wiring {
         membership_count: Notify::new(),
         metrics: metrics.clone(),
     });
-    let checker = Arc::new(Checker::new(ctx.clone(), http, cluster_http, tokens));
-    let of_cluster = if watched.is_empty() { vec![Api::all(client.clone())] } else { Vec::new() };
+    let cluster_apis = if watched.is_empty() { vec![Api::all(client.clone())] } else { Vec::new() };
     let (at_completion, at_event) = (ctx.clone(), ctx.clone());
     let handlers = Handlers {
         complete: move |object: &mut ProjectMembership| {
@@ -168,60 +152,44 @@ pub fn wire(outside: Dependencies) -> Wiring {
             watch.await;
         }
     };
-    let changes = passes_after(changes, ctx.clone());
+    let changes = changes_by_others(changes, ctx.clone(), |ctx, membership| ctx.wake(&ObjectRef::from_obj(membership)));
+    let providers = watch_providers(ctx.clone(), writer, apis_of(&client, &watched), leads(&leadership), |providers| {
+        &providers.of_namespaces
+    });
+    let cluster_providers =
+        watch_providers(ctx.clone(), cluster_writer, cluster_apis, leads(&leadership), |providers| {
+            &providers.of_cluster
+        });
     let (ready, clock) = (announce(ctx.clone(), are_listed), watch_clock(ctx.clone()));
     let counts = provider_status::count_memberships(ctx.clone());
-    let garbage = garbage::collect_regularly(checker.clone());
+    let garbage = garbage::collect_regularly(ctx.clone());
     // One API is probed: that of all namespaces, or that of the first watched namespace.
     let probe = probing.map_or_else(|| future::pending().boxed(), |api| probe::probe(ctx.clone(), api).boxed());
     let background = async {
-        tokio::join!(changes, ready, clock, labels, counts, probe, garbage);
+        tokio::join!(changes, providers, cluster_providers, ready, clock, labels, counts, probe, garbage);
     };
-    Wiring {
-        providers: of_namespaces_source.watched(apis_of(&client, &watched), &checker, leads(&leadership)),
-        cluster_providers: of_cluster_source.watched(of_cluster, &checker, leads(&leadership)),
-        background: background.boxed(),
-        event_task: event_task.boxed(),
-        ctx,
-        checker,
-    }
+    Wiring { background: background.boxed(), event_task: event_task.boxed(), ctx }
 }
 
-/// What fills the cache of one kind of provider objects and tracks its state.
-struct CacheSource<K: ProviderObject> {
-    store: Store<K>,
+/// Watches the provider objects of one kind, and requests a check of each that another writer changed. Never ends.
+async fn watch_providers<K>(
+    ctx: Arc<Context>,
     writer: Writer<K>,
-    woken: mpsc::UnboundedReceiver<ObjectRef<K>>,
-    not_served: signal::Sender<bool>,
-    listed: signal::Sender<bool>,
-}
-
-fn source<K: ProviderObject>() -> (ProvidersOfKind<K>, CacheSource<K>) {
-    let (store, writer) = reflector::store();
-    let (wake, woken) = mpsc::unbounded_channel();
-    let (not_served, listed) = (signal::Sender::new(false), signal::Sender::new(false));
-    let kind =
-        ProvidersOfKind { store: store.clone(), wake, not_served: not_served.subscribe(), listed: listed.subscribe() };
-    (kind, CacheSource { store, writer, woken, not_served, listed })
-}
-
-impl<K: ProviderObject> CacheSource<K> {
-    fn watched(
-        self,
-        apis: Vec<Api<Stored<K>>>,
-        checker: &Arc<Checker>,
-        leads: impl Future<Output = ()> + Send + 'static,
-    ) -> Feed<K> {
-        let Self { store, writer, woken, not_served, listed } = self;
-        // A kind that is not watched is treated as not served.
-        not_served.send_replace(apis.is_empty());
-        let ctx = checker.ctx.clone();
-        let checker = checker.clone();
-        let handlers =
-            Handlers { complete: |_: &mut K| (), on_event: move |event: &Event<K>| provider_event(&checker, event) };
-        let changes = watch::objects(apis, writer, ctx.metrics.clone(), not_served, handlers, leads, listed);
-        Feed { changes: by_others(changes, ctx).boxed(), store, woken }
-    }
+    apis: Vec<Api<Stored<K>>>,
+    leads: impl Future<Output = ()> + Send + 'static,
+    of_kind: impl Fn(&Providers) -> &ProvidersOfKind<K>,
+) where
+    K: ProviderObject + Resource<DynamicType = ()> + DeserializeOwned + Clone + 'static,
+{
+    let ProvidersOfKind { not_served, listed, .. } = of_kind(&ctx.providers);
+    // A kind that is not watched is treated as not served.
+    not_served.send_replace(apis.is_empty());
+    let at_event = ctx.clone();
+    let handlers =
+        Handlers { complete: |_: &mut K| (), on_event: move |event: &Event<K>| provider_event(&at_event, event) };
+    let (not_served, listed, metrics) = (not_served.clone(), listed.clone(), ctx.metrics.clone());
+    let changes = watch::objects(apis, writer, metrics, not_served, handlers, leads, listed);
+    changes_by_others(changes, ctx, |ctx, object| ctx.wake_provider(&object.key())).await;
 }
 
 /// Lets only GET requests through unless this process leads, so that no caller can forget to check.
@@ -240,28 +208,18 @@ fn leads(leadership: &Arc<Leadership>) -> impl Future<Output = ()> + Send + 'sta
     async move { leadership.begins().await }
 }
 
-/// The objects that another writer changed, or that are watched for the first time.
-fn by_others<K: Resource + Send>(
+/// Calls `wake` with each object that another writer changed, or that is watched for the first time.
+async fn changes_by_others<K: Resource + Send>(
     objects: impl Stream<Item = Result<K, watcher::Error>> + Send,
     ctx: Arc<Context>,
-) -> impl Stream<Item = Result<K, watcher::Error>> + Send {
-    objects.filter(move |object| {
-        let own = object.as_ref().is_ok_and(|object| ctx.written.is_own(object.meta()));
-        future::ready(!own)
-    })
-}
-
-/// Requests a pass over the target of each membership that another writer changed, or that is watched for the first
-/// time.
-async fn passes_after(
-    objects: impl Stream<Item = Result<ProjectMembership, watcher::Error>> + Send,
-    ctx: Arc<Context>,
+    wake: impl Fn(&Context, &K) + Send,
 ) {
-    let changed = by_others(objects, ctx.clone());
-    changed
+    objects
         .for_each(|object| {
-            if let Ok(object) = object {
-                ctx.wake(&ObjectRef::from_obj(&object));
+            if let Ok(object) = object.as_ref()
+                && !ctx.written.is_own(object.meta())
+            {
+                wake(&ctx, object);
             }
             future::ready(())
         })
@@ -279,27 +237,23 @@ where
     }
 }
 
-fn provider_event<K: ProviderObject>(checker: &Checker, event: &Event<K>) {
-    if let Event::Delete(object) = event {
-        let key = object.key();
-        if let Some(uid) = &object.meta().uid {
-            checker.ctx.written.forget(uid);
+fn provider_event<K: ProviderObject>(ctx: &Context, event: &Event<K>) {
+    match event {
+        Event::Delete(object) => {
+            ctx.written.forget(object.uid());
+            ctx.connections.forget(&object.key());
+            ctx.wake_memberships_of(&object.key());
         }
-        checker.forget(&key);
-        for membership in checker.ctx.memberships_of(&key) {
-            checker.ctx.wake(&ObjectRef::from_obj(membership.as_ref()));
+        // No event reports the objects that were deleted while the watch was interrupted.
+        Event::InitDone => {
+            ctx.connections.forget_missing(&ctx.providers).iter().for_each(|key| ctx.wake_memberships_of(key));
         }
-    }
-    if let Event::InitDone = event {
-        for key in checker.forget_missing(K::KIND) {
-            checker.ctx.memberships_of(&key).iter().for_each(|m| checker.ctx.wake(&ObjectRef::from_obj(m.as_ref())));
+        Event::Apply(object) | Event::InitApply(object) => {
+            ctx.namespaces.serve(object.rules().unwrap_or_default());
+            // A provider object may be another one than the former one of the same name.
+            ctx.connections.forget_others(&object.key(), object.uid());
         }
-    }
-    if let Event::Apply(object) | Event::InitApply(object) = event {
-        checker.ctx.namespaces.serve(object.rules().unwrap_or_default());
-        // A provider object may be another one than the former one of the same name.
-        let key = object.key();
-        checker.forget_others(&key, object.meta().uid.as_deref().unwrap_or_default());
+        Event::Init => {}
     }
 }
 
@@ -308,41 +262,35 @@ pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) 
         ctx.listing.store(true, Ordering::Release);
     }
     tombstones::on_event(ctx, event);
-    if let Event::InitDone = event {
-        ctx.listing.store(false, Ordering::Release);
-    }
-    match event {
-        // An object with the finalizer was already counted when it was first watched. The presence of a status shows
-        // nothing: the schema gives every object one.
-        Event::Apply(object) if is_finalized(object) => {}
-        Event::Apply(object) => {
-            ctx.membership_count.notify_one();
-            ctx.providers.wake_leaving(Some(&ProviderKey::named_by(object)));
-        }
-        Event::Delete(object) => {
-            ctx.membership_count.notify_one();
-            ctx.reports.forget(&ctx.metrics, &object.uid().unwrap_or_default());
-        }
-        Event::InitDone => ctx.membership_count.notify_one(),
-        Event::Init | Event::InitApply(_) => {}
-    }
     let due = match event {
-        Event::Apply(object) | Event::InitApply(object) => ctx.enter(object),
-        Event::Delete(object) => {
-            if let Some(uid) = &object.metadata.uid {
-                ctx.written.forget(uid);
+        Event::Init => return,
+        Event::InitApply(object) => ctx.enter(object),
+        Event::Apply(object) => {
+            // An object with the finalizer was already counted when it was first watched. The presence of a status
+            // shows nothing: the schema gives every object one.
+            if !is_finalized(object) {
+                ctx.membership_count.notify_one();
+                ctx.wake_leaving(Some(&ProviderKey::named_by(object)));
             }
-            ctx.providers.wake_leaving(Some(&ProviderKey::named_by(object)));
+            ctx.enter(object)
+        }
+        Event::Delete(object) => {
+            let uid = object.uid().unwrap_or_default();
+            ctx.membership_count.notify_one();
+            ctx.reports.forget(&ctx.metrics, &uid);
+            ctx.written.forget(&uid);
+            ctx.wake_leaving(Some(&ProviderKey::named_by(object)));
             ctx.targets.lost(object)
         }
         // No event reports the objects that were deleted while the watch was interrupted.
         Event::InitDone => {
-            ctx.providers.wake_leaving(None);
+            ctx.listing.store(false, Ordering::Release);
+            ctx.membership_count.notify_one();
+            ctx.wake_leaving(None);
             ctx.targets.lost_unseen(|object| ctx.may_be_there(object))
         }
-        Event::Init => BTreeSet::new(),
     };
-    due.into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+    ctx.wake_units(due, Urgency::Grant);
 }
 
 /// Reports when the caches are filled, and starts a pass over every object when this replica begins to act.
@@ -351,16 +299,15 @@ async fn announce(ctx: Arc<Context>, mut memberships_listed: signal::Receiver<bo
     let filled = async { tokio::join!(memberships.wait_until_ready(), providers.are_known()) };
     if let (Ok(()), ()) = filled.await {
         readiness.ready();
-        tracing::info!(memberships = memberships.len(), providers = providers.count(), "the caches are filled");
+        tracing::info!(memberships = memberships.len(), providers = providers.all().len(), "the caches are filled");
         // The sender is not dropped before the watch.
         let _ = memberships_listed.wait_for(|listed| *listed).await;
         providers.are_listed().await;
         // A timeout is no error: unknown labels never count as other labels.
         let _ = tokio::time::timeout(LABELS, ctx.namespaces.are_known()).await;
         begun.ready();
-        tracing::info!(memberships = memberships.len(), providers = providers.count(), "reconciling all objects");
-        providers.of_namespaces.store.state().iter().for_each(|provider| providers.wake(&provider.key()));
-        providers.of_cluster.store.state().iter().for_each(|provider| providers.wake(&provider.key()));
+        tracing::info!(memberships = memberships.len(), providers = providers.all().len(), "reconciling all objects");
+        providers.all().iter().for_each(|provider| ctx.wake_provider(&provider.key()));
         memberships.state().iter().for_each(|membership| ctx.wake(&ObjectRef::from_obj(membership.as_ref())));
     }
     future::pending().await

@@ -4,16 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::PartialObjectMetaExt;
 use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
 use serde_json::{Map, Value, json};
 
 use super::context::Context;
 use super::provider_object::ProviderObject;
 use super::state::outage::FaultScope;
-use super::state::tombstones;
+use super::state::tombstones::{self, FinalizerState};
 use super::stored::Stored;
 use crate::api::membership::{PendingGrants, ProjectMembershipStatus};
 use crate::api::provider::Limits;
@@ -22,7 +22,7 @@ use crate::provider::Urgency;
 use crate::provider::quota::{EndpointQuota, Quota, RequestKind};
 
 /// The field manager of all writes.
-pub const MANAGER: &str = "membership-operator";
+const MANAGER: &str = "membership-operator";
 
 /// The most writes that are in flight at once. Further writes wait here, where namespaces are served in turn: the API
 /// server would serve the operator's writes in the order of their arrival, so that many writes of one tenant would
@@ -38,6 +38,11 @@ const LEFT_OUT: [&str; 6] = [
     "unansweredUntil",
     "lastHandledReconcileAt",
 ];
+
+/// The parameters of all writes.
+pub fn params() -> PatchParams {
+    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
+}
 
 /// The quota of writes to memberships. All have the same urgency: access that has to end is ended at the provider
 /// before anything is written here.
@@ -94,8 +99,7 @@ async fn status_and(
         "status": difference,
     });
     let (api, name) = (api(ctx, object), object.name_any());
-    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    own(ctx, object, || async move { api.patch_status(&name, &params, &Patch::Merge(patch)).await }).await
+    own(ctx, object, || async move { api.patch_status(&name, &params(), &Patch::Merge(patch)).await }).await
 }
 
 /// Writes the record of what is about to be granted, and the operator's finalizer if it is missing.
@@ -119,7 +123,7 @@ pub async fn pending_grants(
 
 /// Updates the index of targets with an object as it was written.
 fn enter(ctx: &Context, object: &ProjectMembership) {
-    ctx.enter(object).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+    ctx.wake_units(ctx.enter(object), Urgency::Grant);
 }
 
 /// The finalizers of an object, with the operator's; `None`: they contain it.
@@ -144,14 +148,14 @@ pub async fn add_finalizer(
 /// Removes the operator's finalizer. Other finalizers stay.
 pub async fn remove_finalizer(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), kube::Error> {
     let uid = object.uid().unwrap_or_default();
-    ctx.tombstones.releases(&uid);
+    ctx.tombstones.set(&uid, FinalizerState::Released);
     let finalizers = object.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
     match metadata_is(ctx, object, Some(finalizers), None).await {
         Ok(_) => {}
         // Another writer removed the finalizer, and the object is gone.
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         Err(error) => {
-            ctx.tombstones.keeps(&uid);
+            ctx.tombstones.set(&uid, FinalizerState::Ours);
             return Err(error);
         }
     }
@@ -174,8 +178,7 @@ async fn metadata_is(
     };
     let patch = metadata.into_request_partial::<ProjectMembership>();
     let (api, name) = (api(ctx, object), object.name_any());
-    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    own(ctx, object, || async move { api.patch(&name, &params, &Patch::Merge(patch)).await }).await
+    own(ctx, object, || async move { api.patch(&name, &params(), &Patch::Merge(patch)).await }).await
 }
 
 /// Marks a write as the operator's own, so that its watch event starts no pass, and starts a pass if another writer's
@@ -202,16 +205,15 @@ where
 
 /// Marks a write to a provider object as the operator's own, and requests a check if another writer's change came in
 /// between.
-pub async fn own_provider<K: ProviderObject, T: ResourceExt>(
+pub async fn own_provider(
     ctx: &Context,
-    object: &K,
-    write: impl Future<Output = Result<T, kube::Error>>,
+    object: &dyn ProviderObject,
+    write: impl Future<Output = Result<Stored<DynamicObject>, kube::Error>>,
 ) -> Result<(), kube::Error> {
-    let uid = object.uid().unwrap_or_default();
-    ctx.written.begins(&uid);
+    ctx.written.begins(object.uid());
     let answer = write.await;
-    if ctx.written.ended(&uid, answer.as_ref().ok().map(|written| written.meta())) {
-        ctx.providers.wake(&object.key());
+    if ctx.written.ended(object.uid(), answer.as_ref().ok().map(|written| written.meta())) {
+        ctx.wake_provider(&object.key());
     }
     answer.map(drop)
 }

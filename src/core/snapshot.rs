@@ -180,8 +180,7 @@ impl Declaration {
 
     /// The status and the reason of the condition Ready.
     pub fn ready(&self) -> Option<(&str, &str)> {
-        let ready = self.object.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == "Ready")?;
-        Some((&ready.status, &ready.reason))
+        ready(&self.object)
     }
 
     /// The requested reconcile that was not handled yet.
@@ -195,6 +194,12 @@ impl Declaration {
 pub fn requested(object: &ProjectMembership) -> Option<String> {
     let value = object.metadata.annotations.as_ref()?.get(RECONCILE_AT)?;
     Some(value.chars().take(256).collect())
+}
+
+/// The status and the reason of the object's condition Ready.
+pub fn ready(object: &ProjectMembership) -> Option<(&str, &str)> {
+    let ready = object.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == "Ready")?;
+    Some((&ready.status, &ready.reason))
 }
 
 /// Whether the operator's finalizer is on the object.

@@ -9,8 +9,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kube::Resource;
-use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
 /// How long a pass may make no progress before `/healthz` fails. Every request of a pass has a time limit of 30 s at
@@ -42,11 +40,6 @@ struct Pass {
     progress: Instant,
     /// The number of current waits of the pass that it cannot finish itself.
     waits: u32,
-}
-
-/// The name of an object, as passes are identified.
-pub fn name_of<K: Resource<DynamicType = ()>>(object: &ObjectRef<K>) -> String {
-    format!("{}/{}/{}", K::kind(&()), object.namespace.as_deref().unwrap_or_default(), object.name)
 }
 
 impl Passes {

@@ -4,7 +4,7 @@
 //! action and not by the note, and abandons a series whose event has expired.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,6 +13,7 @@ use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, Error};
+use parking_lot::Mutex;
 use serde_json::json;
 
 use super::text::{event_name, next_number};
@@ -95,17 +96,17 @@ impl Publisher {
     pub async fn publish(&self, event: &Pending) -> Result<(), Error> {
         let api: Api<Event> = Api::namespaced(self.client.clone(), event.namespace());
         let key = event.key();
-        let continued = self.state().continued(&key, event.at);
+        let continued = self.state.lock().continued(&key, event.at);
         if let Some((name, count)) = continued {
             let series = EventSeries { count, last_observed_time: MicroTime(event.at) };
             let patch = Patch::Merge(json!({ "series": series }));
             match api.patch(&name, &PatchParams::default(), &patch).await {
                 // The event has expired or was deleted.
-                Err(Error::Api(status)) if status.code == 404 => drop(self.state().series.remove(&key)),
+                Err(Error::Api(status)) if status.code == 404 => drop(self.state.lock().series.remove(&key)),
                 answer => return answer.map(drop),
             }
         }
-        let name = self.state().name_for(event);
+        let name = self.state.lock().name_for(event);
         let new = new_event(event, &name);
         let mut wait = FIRST_WAIT;
         for attempt in 1.. {
@@ -119,12 +120,8 @@ impl Publisher {
                 Err(error) => return Err(error),
             }
         }
-        self.state().series.insert(key, Series { name, count: 1, last: event.at });
+        self.state.lock().series.insert(key, Series { name, count: 1, last: event.at });
         Ok(())
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

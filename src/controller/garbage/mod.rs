@@ -3,46 +3,38 @@
 //! checks that stored something while their object was being deleted, and for state that several objects share. All of
 //! it is collected here based on what exists now, so that no order of events keeps anything forever.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::providers::Checker;
+use super::context::Context;
 use super::replaced;
 use crate::api::SubjectKind;
-use crate::api::membership::ProviderKind;
 use crate::core::member::{Project, Urgency};
 
 /// The interval of the collection. Requests that were sent to an endpoint count for the same time.
 const EVERY: Duration = Duration::from_secs(60);
 
 /// Collects periodically. It never ends.
-pub async fn collect_regularly(checker: Arc<Checker>) {
+pub async fn collect_regularly(ctx: Arc<Context>) {
     loop {
         tokio::time::sleep(EVERY).await;
-        collect(&checker);
+        collect(&ctx);
     }
 }
 
 /// Collects once.
-pub fn collect(checker: &Checker) {
-    let ctx = &checker.ctx;
+pub fn collect(ctx: &Context) {
     if !ctx.readiness.is_ready() {
         // No object is known to have been deleted.
         return;
     }
-    let gone = [ProviderKind::MembershipProvider, ProviderKind::ClusterMembershipProvider];
-    gone.into_iter().for_each(|kind| drop(checker.forget_missing(kind)));
+    ctx.connections.forget_missing(&ctx.providers);
     ctx.written.forget_missing(|| ctx.uids());
     ctx.tombstones.forget_missing(|| ctx.uids());
     ctx.forget_missing_reports();
     replaced::forget_unneeded(ctx);
-    let providers: HashSet<String> = ctx.providers.uids().into_iter().collect();
-    ctx.in_use.forget_missing(&providers);
-    ctx.targets
-        .lost_unseen(|object| ctx.may_be_there(object))
-        .into_iter()
-        .for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+    ctx.in_use.forget_missing(&ctx.providers.uids());
+    ctx.wake_units(ctx.targets.lost_unseen(|object| ctx.may_be_there(object)), Urgency::Grant);
     let connections = ctx.connections.usable();
     let (projects, ids) = (ctx.targets.projects(), ctx.targets.ids());
     let needed = |project: &Project, kind: SubjectKind| {
@@ -57,8 +49,7 @@ pub fn collect(checker: &Checker) {
 }
 
 /// The number of entries of each collected kind.
-pub fn entries(checker: &Checker) -> [(&'static str, usize); 8] {
-    let ctx = &checker.ctx;
+pub fn entries(ctx: &Context) -> [(&'static str, usize); 8] {
     let rosters = ctx.connections.usable().iter().map(|connection| connection.rosters.len()).sum();
     [
         ("own writes", ctx.written.len()),

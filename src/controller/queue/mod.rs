@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -64,14 +65,19 @@ pub struct NextPass<G> {
 }
 
 impl<G> NextPass<G> {
+    /// The next pass is due then, with this urgency; `None`: when the key is woken.
+    pub fn at(until: Option<(Instant, Urgency)>) -> Self {
+        Self { until, ticket: None, is_unfinished: false }
+    }
+
     /// The next pass is due when the key is woken.
     pub fn until_woken() -> Self {
-        Self { until: None, ticket: None, is_unfinished: false }
+        Self::at(None)
     }
 
     /// The next pass is due after this time.
     pub fn after(delay: Duration) -> Self {
-        Self { until: Some((Instant::now() + delay, Urgency::Resync)), ..Self::until_woken() }
+        Self::at(Some((Instant::now() + delay, Urgency::Resync)))
     }
 
     /// The earlier of two pauses.
@@ -146,13 +152,13 @@ impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Queue<K, G>
 
     /// Requests a pass over `key` now.
     pub fn wake(&self, key: &K, urgency: Urgency) {
-        self.lock().wake(key, Instant::now() + (self.delay)(key), urgency);
+        self.state.lock().wake(key, Instant::now() + (self.delay)(key), urgency);
         self.changed.notify_one();
     }
 
     /// The number of keys with an entry.
     pub fn len(&self) -> usize {
-        self.lock().entries.len()
+        self.state.lock().entries.len()
     }
 
     /// Whether nothing waits.
@@ -171,18 +177,18 @@ impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Queue<K, G>
         let mut tasks: JoinSet<Completion<K, G>> = JoinSet::new();
         let mut stopped = std::pin::pin!(stopped.fuse());
         let (mut is_stopping, mut running, mut number) = (false, 0_usize, 0);
-        while !is_stopping || running > 0 || self.lock().is_unfinished() {
+        while !is_stopping || running > 0 || self.state.lock().is_unfinished() {
             while let Some((key, granted)) = self.next(is_stopping) {
                 let pass = pass(key.clone(), granted);
                 running += 1;
                 tasks.spawn(async move { Completion::Pass(key, pass.await) });
             }
-            let next = self.lock().delayed.first().map(|(at, _)| *at);
+            let next = self.state.lock().delayed.first().map(|(at, _)| *at);
             let done = tokio::select! {
                 biased;
                 () = &mut stopped => {
                     is_stopping = true;
-                    self.lock().stop();
+                    self.state.lock().stop();
                     continue;
                 }
                 Some(done) = tasks.join_next() => done,
@@ -190,17 +196,17 @@ impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Queue<K, G>
                 () = sleep_until(next) => continue,
             };
             match done {
-                Ok(Completion::Ticket(key, number, granted)) => self.lock().granted(&key, number, granted),
+                Ok(Completion::Ticket(key, number, granted)) => self.state.lock().granted(&key, number, granted),
                 Ok(Completion::Pass(key, NextPass { until, ticket, is_unfinished })) => {
                     running -= 1;
                     let until = until.map(|(at, urgency)| (at + (self.delay)(&key), urgency));
                     let wait = ticket.as_ref().map(|ticket| ticket.wait);
-                    let is_new = self.lock().finished(&key, until, wait, is_unfinished);
+                    let is_new = self.state.lock().finished(&key, until, wait, is_unfinished);
                     if let (true, Some(Ticket { wait, future })) = (is_new, ticket) {
                         number += 1;
                         let (waiting, of) = (waiting(&key, future), key.clone());
                         let abort = tasks.spawn(async move { Completion::Ticket(of, number, waiting.await) });
-                        self.lock().parked(&key, wait, abort, number);
+                        self.state.lock().parked(&key, wait, abort, number);
                     }
                 }
                 // A bug ends the process: the next one starts with what is recorded.
@@ -211,11 +217,7 @@ impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Queue<K, G>
     }
 
     fn next(&self, is_stopping: bool) -> Option<(K, Option<G>)> {
-        self.lock().next(Instant::now(), is_stopping)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State<K, G>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().next(Instant::now(), is_stopping)
     }
 }
 

@@ -5,9 +5,10 @@
 //! row in place, and a list that began before the write ended does not replace that row.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::api::SubjectKind;
@@ -79,12 +80,12 @@ impl Roster {
 
     /// When the list that it contains began; `None`: it has not been listed.
     pub fn began(&self) -> Option<Instant> {
-        self.state().listed.map(|listed| listed.began)
+        self.state.lock().listed.map(|listed| listed.began)
     }
 
     /// What its requests have shown about the credential's permissions. A transient failure shows nothing.
     pub fn evidence(&self) -> Evidence {
-        let state = self.state();
+        let state = self.state.lock();
         let passes = |error: &Error| matches!(error, Error::Unreachable { .. } | Error::RateLimited { .. });
         match (&state.failed, state.listed) {
             _ if state.write_refused => Evidence::Unable,
@@ -98,7 +99,7 @@ impl Roster {
     /// changes nothing.
     pub fn write_answered(&self, error: Option<&Error>) {
         if error.is_none_or(Error::lacks_rights) {
-            self.state().write_refused = error.is_some();
+            self.state.lock().write_refused = error.is_some();
         }
     }
 
@@ -149,7 +150,7 @@ impl Roster {
         subject_id: &str,
         not_before: Option<Instant>,
     ) -> Option<Result<Observation, Error>> {
-        let state = self.state();
+        let state = self.state.lock();
         let listed = state.listed?;
         let doubt = state.doubts.get(subject_id).copied();
         if listed.began < not_before.unwrap_or(listed.began) || doubt.is_some_and(|doubt| listed.began < doubt) {
@@ -184,7 +185,7 @@ impl Roster {
     async fn list(&self, provider: &dyn Provider, permit: &Permit) -> Result<(), Error> {
         let began = Instant::now();
         let listing = provider.list(permit, &self.project, self.kind).await;
-        let mut state = self.state();
+        let mut state = self.state.lock();
         match listing {
             Ok(listing) => {
                 state.take(listing, began);
@@ -199,27 +200,23 @@ impl Roster {
 
     /// The error of a list that began after `asked` or within the last [`AFTER_FAILURE`].
     fn recent_failure(&self, asked: Instant) -> Option<Error> {
-        let state = self.state();
+        let state = self.state.lock();
         let (began, error) = state.failed.as_ref()?;
         (*began >= asked || began.elapsed() < AFTER_FAILURE).then(|| error.clone())
     }
 
     /// Records the row that results from a write that the provider reported as carried out.
     pub fn wrote(&self, subject_id: &str, member: Option<Member>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.doubts.remove(subject_id);
         state.written.insert(subject_id.to_owned(), OwnWrite { member, ended: Instant::now() });
     }
 
     /// Records that the effect of a write is unknown: the observation of this subject is stale from now on.
     pub fn doubt(&self, subject_id: &str) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.written.remove(subject_id);
         state.doubts.insert(subject_id.to_owned(), Instant::now());
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -243,26 +240,26 @@ pub struct Rosters(Mutex<HashMap<(Project, SubjectKind), Arc<Roster>>>);
 impl Rosters {
     /// The roster of a project's members of one kind.
     pub fn of(&self, project: &Project, kind: SubjectKind) -> Arc<Roster> {
-        let mut rosters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rosters = self.0.lock();
         let new = || Arc::new(Roster::new(project.clone(), kind));
         rosters.entry((project.clone(), kind)).or_insert_with(new).clone()
     }
 
     /// What requests about a project's members of one kind have shown about the credential's permissions.
     pub fn evidence(&self, project: &Project, kind: SubjectKind) -> Evidence {
-        let rosters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rosters = self.0.lock();
         rosters.get(&(project.clone(), kind)).map_or(Evidence::None, |roster| roster.evidence())
     }
 
     /// Drops the projects that are no longer `needed`. A roster that a pass is reading is kept.
     pub fn forget_unneeded(&self, needed: impl Fn(&Project, SubjectKind) -> bool) {
-        let mut rosters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rosters = self.0.lock();
         rosters.retain(|(project, kind), roster| Arc::strong_count(roster) > 1 || needed(project, *kind));
     }
 
     /// The number of rosters.
     pub fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.0.lock().len()
     }
 
     /// Whether there are no rosters.

@@ -39,10 +39,10 @@ impl Provider for Lists {
 
     async fn list(&self, _: &Permit, _: &Project, _: SubjectKind) -> Result<Listing, Error> {
         assert_eq!(self.under_way.fetch_add(1, Ordering::SeqCst), 0, "two lists of one project at once");
-        self.began.lock().unwrap().push(Instant::now());
+        self.began.lock().push(Instant::now());
         tokio::time::sleep(LIST).await;
         self.under_way.fetch_sub(1, Ordering::SeqCst);
-        self.answers.lock().unwrap().pop_front().unwrap_or_else(|| Ok(Listing::default()))
+        self.answers.lock().pop_front().unwrap_or_else(|| Ok(Listing::default()))
     }
 
     async fn verify(&self, _: &Permit) -> Result<Verified, Error> {
@@ -85,7 +85,7 @@ impl World {
 
     /// The times at which the lists began, in milliseconds.
     fn lists(&self) -> Vec<u128> {
-        let began = self.provider.began.lock().unwrap();
+        let began = self.provider.began.lock();
         began.iter().map(|began| began.duration_since(self.began).as_millis()).collect()
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::iter;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
+use parking_lot::Mutex;
 
 use super::tombstones;
 use crate::api::membership::{ManagedRole, PendingGrants, ProviderKind};
@@ -48,14 +49,14 @@ struct ObjectWrites {
 impl OwnWrites {
     /// Marks the beginning of a write to the object with this uid. [`OwnWrites::ended`] marks its end.
     pub fn begins(&self, uid: &str) {
-        self.lock().entry(uid.to_owned()).or_default().in_progress += 1;
+        self.0.lock().entry(uid.to_owned()).or_default().in_progress += 1;
     }
 
     /// Marks the end of a write. `answer` is the metadata in the response, if the write was carried out. Returns
     /// `true`, for the write that ends last, if the watch showed another writer's change while writes were in progress:
     /// no pass has read that change.
     pub fn ended(&self, uid: &str, answer: Option<&ObjectMeta>) -> bool {
-        let mut written = self.lock();
+        let mut written = self.0.lock();
         let own = written.entry(uid.to_owned()).or_default();
         own.made.extend(answer.map(revision));
         own.in_progress = own.in_progress.saturating_sub(1);
@@ -71,17 +72,17 @@ impl OwnWrites {
     /// Marks the beginning of the write of pending grants: the annotation of the object with this uid is the operator's
     /// own if it contains them.
     pub fn records(&self, uid: &str, pending: &PendingGrants) {
-        self.lock().entry(uid.to_owned()).or_default().recording = Some(pending.clone());
+        self.0.lock().entry(uid.to_owned()).or_default().recording = Some(pending.clone());
     }
 
     /// Stores the response to a write. Under allow rules, the roles that the write recorded are trusted from now on; those
     /// that were recorded in `before` already are as trusted as they were.
     pub fn remember(&self, before: &ProjectMembership, mut object: ProjectMembership) -> Arc<ProjectMembership> {
         let uid = object.uid();
-        let mut written = self.lock();
+        let mut written = self.0.lock();
         if let Some(own) = uid.map(|uid| written.entry(uid).or_default()) {
             own.include_pending(&mut object);
-            if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider {
+            if is_governed(&object) {
                 let trusted = own.managed.get_or_insert_default();
                 let was_there: BTreeSet<String> = managed(before).map(|(role, _)| role).collect();
                 let is_trusted = |role: &String| trusted.iter().any(|(known, _)| known == role);
@@ -99,7 +100,7 @@ impl OwnWrites {
     /// Whether an event of the watch shows the operator's own last write, or arrives while a write is in progress. In
     /// the second case the writer checks for other changes when its write has ended.
     pub fn is_own(&self, shown: &ObjectMeta) -> bool {
-        let mut written = self.lock();
+        let mut written = self.0.lock();
         let Some(own) = shown.uid.as_ref().and_then(|uid| written.get_mut(uid)) else {
             return false;
         };
@@ -119,10 +120,9 @@ impl OwnWrites {
     /// A tenant can write the annotation, but not the status. Grants that this process has not written are therefore
     /// included so that they can take nothing away and lengthen nothing, and are not trusted under allow rules.
     pub fn observe(&self, object: &mut ProjectMembership, acts: bool) {
-        let mut written = self.lock();
+        let mut written = self.0.lock();
         let own = written.entry(object.uid().unwrap_or_default()).or_default();
-        if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider && (own.managed.is_none() || !acts)
-        {
+        if is_governed(object) && (own.managed.is_none() || !acts) {
             own.managed.get_or_insert_default().extend(managed(object));
         }
         if !acts {
@@ -136,7 +136,7 @@ impl OwnWrites {
     /// Whether the object with this uid has recorded access. Pending grants that this process has not written are no
     /// evidence.
     pub fn holds_access(&self, uid: &str) -> bool {
-        self.lock().get(uid).is_some_and(|own| own.holds_access)
+        self.0.lock().get(uid).is_some_and(|own| own.holds_access)
     }
 
     /// The recorded roles that were in the object's status when the object was first seen, or that the operator recorded;
@@ -149,11 +149,10 @@ impl OwnWrites {
         object: &ProjectMembership,
         added: impl Iterator<Item = &'static str>,
     ) -> Option<BTreeSet<String>> {
-        let is_tombstone = object.metadata.name.as_deref().is_some_and(tombstones::is_one);
-        if is_tombstone || object.spec.provider_ref.kind != ProviderKind::ClusterMembershipProvider {
+        if !is_governed(object) {
             return None;
         }
-        let written = self.lock();
+        let written = self.0.lock();
         let own = object.uid().and_then(|uid| written.get(&uid));
         let managed = own.and_then(|own| own.managed.as_ref()).into_iter().flatten().map(|(role, _)| role.clone());
         let added = added.filter(|role| own.is_some_and(|own| own.found.contains(*role))).map(str::to_owned);
@@ -170,33 +169,26 @@ impl OwnWrites {
     /// because it would turn an unmanaged role into a managed one.
     pub fn record(&self, object: &ProjectMembership) -> Vec<ManagedRole> {
         let mut record = object.status.as_ref().map(|status| status.managed_roles.clone()).unwrap_or_default();
-        if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider {
-            for role in record.iter_mut().filter(|role| role.role_id.is_some()) {
-                if !self.knows_any(object, |(known, id)| (known, id) == (&role.role, &role.role_id)) {
-                    role.role_id = None;
-                }
-            }
+        if is_governed(object) {
+            let written = self.0.lock();
+            let known = object.uid().and_then(|uid| written.get(&uid)?.managed.as_ref());
+            let is_known = |role: &ManagedRole| {
+                known.is_some_and(|known| known.contains(&(role.role.clone(), role.role_id.clone())))
+            };
+            record.iter_mut().filter(|role| !is_known(role)).for_each(|role| role.role_id = None);
         }
         record
     }
 
-    fn knows_any(&self, object: &ProjectMembership, is_it: impl Fn(&(String, Option<String>)) -> bool) -> bool {
-        // A tombstone's record was checked when the tombstone was created.
-        let is_tombstone = object.metadata.name.as_deref().is_some_and(tombstones::is_one);
-        let written = self.lock();
-        let own = object.uid().and_then(|uid| written.get(&uid));
-        is_tombstone || own.and_then(|own| own.managed.as_ref()).is_some_and(|managed| managed.iter().any(is_it))
-    }
-
     /// Forgets an object that is gone.
     pub fn forget(&self, uid: &str) {
-        self.lock().remove(uid);
+        self.0.lock().remove(uid);
     }
 
     /// Forgets objects whose deletion was not observed, or that were written once more while they were deleted. `there`
     /// returns the uids of the existing objects; it is called while no object can be added.
     pub fn forget_missing(&self, there: impl FnOnce() -> Option<HashSet<String>>) {
-        let mut written = self.lock();
+        let mut written = self.0.lock();
         if !written.is_empty()
             && let Some(there) = there()
         {
@@ -206,7 +198,7 @@ impl OwnWrites {
 
     /// The number of objects about which something is stored.
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.0.lock().len()
     }
 
     /// Whether nothing is stored.
@@ -219,7 +211,7 @@ impl OwnWrites {
         let Some(uid) = watched.uid() else {
             return watched;
         };
-        let mut written = self.lock();
+        let mut written = self.0.lock();
         let Some(own) = written.get_mut(&uid) else {
             return watched;
         };
@@ -230,10 +222,6 @@ impl OwnWrites {
                 watched
             }
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, ObjectWrites>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -262,6 +250,13 @@ impl ObjectWrites {
     fn passed(&mut self, shown: u64) {
         self.made.retain(|made| *made >= shown);
     }
+}
+
+/// Whether allow rules apply to an object whose record may be forged. A tombstone's record was checked when the tombstone
+/// was created.
+fn is_governed(object: &ProjectMembership) -> bool {
+    let is_tombstone = object.metadata.name.as_deref().is_some_and(tombstones::is_one);
+    !is_tombstone && object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider
 }
 
 /// The roles of an object's record, with their ids.

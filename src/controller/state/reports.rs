@@ -1,10 +1,10 @@
 //! What was reported about the objects.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::core::notices::Notices;
 use crate::telemetry::Metrics;
+use parking_lot::Mutex;
 
 /// What was reported about each object that is not in its declared state, by the objects' uids.
 #[derive(Debug, Default)]
@@ -13,7 +13,7 @@ pub struct Reports(Mutex<HashMap<String, Notices>>);
 impl Reports {
     /// Changes what was reported about an object.
     pub fn update<T>(&self, metrics: &Metrics, uid: &str, update: impl FnOnce(&mut Notices) -> T) -> T {
-        let mut reports = self.lock();
+        let mut reports = self.0.lock();
         let mut notices = reports.remove(uid).unwrap_or_default();
         let was_overdue = notices.is_overdue();
         let answer = update(&mut notices);
@@ -29,7 +29,7 @@ impl Reports {
 
     /// Drops an object that was deleted or released.
     pub fn forget(&self, metrics: &Metrics, uid: &str) {
-        let mut reports = self.lock();
+        let mut reports = self.0.lock();
         if reports.remove(uid).is_some() {
             count(metrics, &reports);
         }
@@ -37,7 +37,7 @@ impl Reports {
 
     /// The number of objects about which something was reported.
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.0.lock().len()
     }
 
     /// Whether nothing was reported.
@@ -48,16 +48,12 @@ impl Reports {
     /// Drops the objects that no longer exist: those whose deletion was not watched, and those about which a pass
     /// reported something while they were being removed.
     pub fn forget_missing(&self, metrics: &Metrics, there: impl FnOnce() -> HashSet<String>) {
-        let mut reports = self.lock();
+        let mut reports = self.0.lock();
         if !reports.is_empty() {
             let there = there();
             reports.retain(|uid, _| there.contains(uid));
             count(metrics, &reports);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Notices>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

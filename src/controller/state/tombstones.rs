@@ -2,13 +2,14 @@
 //! [`tombstones`](crate::controller::tombstones).
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use tokio::sync::Notify;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 use crate::api::membership::ProjectMembershipStatus;
 use crate::api::{FINALIZER, ProjectMembership};
@@ -19,11 +20,7 @@ use crate::core::snapshot::is_finalized;
 pub const MARK: char = '/';
 /// The tombstones, and the objects that carry the operator's finalizer.
 #[derive(Debug, Default)]
-pub struct Tombstones {
-    state: Mutex<TombstoneState>,
-    /// Notified when an object was found that is not processed yet.
-    pub found: Notify,
-}
+pub struct Tombstones(Mutex<TombstoneState>);
 
 /// What is known about finalizers.
 #[derive(Debug, Default)]
@@ -32,11 +29,16 @@ pub struct TombstoneState {
     pub holds: HashMap<String, FinalizerState>,
     /// The objects with the operator's finalizer that existed before the list in progress.
     pub before: Vec<Arc<ProjectMembership>>,
-    /// Objects, as last seen, that appear to have been deleted without the operator's release and are not processed
-    /// yet.
-    pub waiting: Vec<Arc<ProjectMembership>>,
     /// The tombstones, until nothing of them is left to revoke.
-    pub objects: HashMap<ObjectRef<ProjectMembership>, Arc<ProjectMembership>>,
+    pub objects: HashMap<ObjectRef<ProjectMembership>, Tombstone>,
+}
+
+/// An object that appears to have been deleted without the operator's release.
+#[derive(Clone, Debug)]
+pub struct Tombstone {
+    pub object: Arc<ProjectMembership>,
+    /// When it becomes a declaration of its target; `None`: its deletion is not confirmed yet.
+    pub since: Option<Instant>,
 }
 
 /// What is known about the finalizer of one object.
@@ -61,17 +63,11 @@ impl Tombstones {
         self.lock().holds.entry(uid.to_owned()).or_insert(FinalizerState::Ours);
     }
 
-    /// Records that the operator is about to remove its finalizer, so that the object's deletion is expected.
-    pub fn releases(&self, uid: &str) {
-        if let Some(hold) = self.lock().holds.get_mut(uid) {
-            *hold = FinalizerState::Released;
-        }
-    }
-
-    /// Records that removing the finalizer has failed.
-    pub fn keeps(&self, uid: &str) {
-        if let Some(hold) = self.lock().holds.get_mut(uid) {
-            *hold = FinalizerState::Ours;
+    /// Records that the operator is about to remove its finalizer, so that the object's deletion is expected, or that
+    /// this has failed.
+    pub fn set(&self, uid: &str, state: FinalizerState) {
+        if let Some(held) = self.lock().holds.get_mut(uid) {
+            *held = state;
         }
     }
 
@@ -106,7 +102,19 @@ impl Tombstones {
 
     /// The tombstone with this reference, if there is one.
     pub fn get(&self, reference: &ObjectRef<ProjectMembership>) -> Option<Arc<ProjectMembership>> {
+        self.find(reference).map(|tombstone| tombstone.object)
+    }
+
+    /// As [`Tombstones::get`], with its state.
+    pub fn find(&self, reference: &ObjectRef<ProjectMembership>) -> Option<Tombstone> {
         self.lock().objects.get(reference).cloned()
+    }
+
+    /// The deletion is confirmed, and the tombstone becomes a declaration of its target then.
+    pub fn is_declaration(&self, object: &ProjectMembership, since: Instant) {
+        if let Some(kept) = self.lock().objects.get_mut(&ObjectRef::from_obj(object)) {
+            kept.since = Some(since);
+        }
     }
 
     /// Replaces a tombstone's status. Returns `None` if the object is not a tombstone.
@@ -116,26 +124,26 @@ impl Tombstones {
         status: &ProjectMembershipStatus,
     ) -> Option<Arc<ProjectMembership>> {
         let mut state = self.lock();
-        let kept = state.objects.get_mut(&ObjectRef::from_obj(object))?;
-        *kept = Arc::new(ProjectMembership { status: Some(status.clone()), ..(**kept).clone() });
+        let kept = &mut state.objects.get_mut(&ObjectRef::from_obj(object))?.object;
+        Arc::make_mut(kept).status = Some(status.clone());
         Some(kept.clone())
     }
 
     /// The tombstones that name a provider object: it must not be released before them.
     pub fn of_provider(&self, key: &ProviderKey) -> Vec<Arc<ProjectMembership>> {
         let state = self.lock();
-        let objects = state.objects.values().cloned();
+        let objects = state.objects.values().map(|kept| kept.object.clone());
         objects.filter(|object| ProviderKey::named_by(object) == *key).collect()
     }
 
     /// The uids of the tombstones.
     pub fn uids(&self) -> Vec<String> {
-        self.lock().objects.values().filter_map(|kept| kept.uid()).collect()
+        self.lock().objects.values().filter_map(|kept| kept.object.uid()).collect()
     }
 
     /// The state.
     pub fn lock(&self) -> MutexGuard<'_, TombstoneState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

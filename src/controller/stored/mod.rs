@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference, Time};
 use kube::Resource;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -35,10 +35,9 @@ pub struct Undecodable {
     pub error: String,
 }
 
-/// The fields of an object's metadata that are used.
+/// Decodes the fields of an object's metadata that are used, and skips the others.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
+#[serde(rename_all = "camelCase", remote = "ObjectMeta")]
 struct Metadata {
     name: Option<String>,
     namespace: Option<String>,
@@ -50,12 +49,22 @@ struct Metadata {
     finalizers: Option<Vec<String>>,
     labels: Option<BTreeMap<String, String>>,
     annotations: Option<BTreeMap<String, String>>,
+    #[serde(skip)]
+    deletion_grace_period_seconds: Option<i64>,
+    #[serde(skip)]
+    generate_name: Option<String>,
+    #[serde(skip)]
+    managed_fields: Option<Vec<ManagedFieldsEntry>>,
+    #[serde(skip)]
+    owner_references: Option<Vec<OwnerReference>>,
+    #[serde(skip)]
+    self_link: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Parts {
-    #[serde(default)]
-    metadata: Metadata,
+    #[serde(default, with = "Metadata")]
+    metadata: ObjectMeta,
     #[serde(flatten)]
     others: Map<String, Value>,
 }
@@ -83,7 +92,6 @@ impl<K: Resource> Stored<K> {
 impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Stored<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Parts { metadata, mut others } = Parts::deserialize(deserializer)?;
-        let metadata = ObjectMeta::from(metadata);
         others.insert("metadata".to_owned(), Value::Object(Map::new()));
         let object = |others: &Map<String, Value>| {
             let mut object = K::deserialize(others)?;
@@ -100,24 +108,6 @@ impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Stored<K> {
             Ok(object) => Self { read: Ok(object), lost_status: Some(error) },
             Err(_) => Self { read: Err(Box::new(Undecodable { metadata, error })), lost_status: None },
         })
-    }
-}
-
-impl From<Metadata> for ObjectMeta {
-    fn from(metadata: Metadata) -> Self {
-        Self {
-            name: metadata.name,
-            namespace: metadata.namespace,
-            uid: metadata.uid,
-            resource_version: metadata.resource_version,
-            generation: metadata.generation,
-            creation_timestamp: metadata.creation_timestamp,
-            deletion_timestamp: metadata.deletion_timestamp,
-            finalizers: metadata.finalizers,
-            labels: metadata.labels,
-            annotations: metadata.annotations,
-            ..Self::default()
-        }
     }
 }
 

@@ -30,7 +30,7 @@ pub fn churn(count: usize) -> Result<Remembered, String> {
 
 async fn churning(count: usize) -> Result<Remembered, String> {
     let world = World::start("churn").await?;
-    let entries = || world.checker().map_or_else(Vec::new, |checker| garbage::entries(&checker).to_vec());
+    let entries = || world.context().map_or_else(Vec::new, |context| garbage::entries(&context).to_vec());
     let before = entries();
     for number in 0..count {
         comes(&world, number);

@@ -1,29 +1,20 @@
-//! One replica of the operator, as a process: its own client code, lease, caches, queue and passes, and kube's controllers
-//! of the provider objects replaced by a loop whose order a seed decides.
+//! One replica of the operator, as a process: its own client code, lease, caches, queue and passes. A seed decides the
+//! order of the queue.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
-use std::hash::Hash;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::future::{BoxFuture, join};
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
-use kube::runtime::controller::Action;
-use kube::runtime::reflector::ObjectRef;
-use kube::{Client, Resource};
+use futures::FutureExt;
+use futures::future::join;
+use kube::Client;
 use membership_operator::clock::Clock;
-use membership_operator::controller::provider_object::ProviderObject;
-use membership_operator::controller::providers::Checker;
+use membership_operator::controller::context::Context;
 use membership_operator::controller::run::reconciling;
-use membership_operator::controller::wiring::{Dependencies, Feed, Wiring, while_leading, wire};
-use membership_operator::controller::{providers, tombstones};
+use membership_operator::controller::wiring::{Dependencies, Wiring, while_leading, wire};
 use membership_operator::lease::{self, Keeper, Leadership};
 use membership_operator::provider::http;
 use membership_operator::telemetry::Metrics;
-use tokio::time::Instant;
 use tower::Layer;
 
 use crate::kubernetes::ToKubernetes;
@@ -31,7 +22,7 @@ use crate::life::Life;
 use crate::scheduler::Scheduler;
 
 /// Receives the parts of an operator when it is built.
-pub type Wired = dyn Fn(&Arc<Checker>) + Send + Sync;
+pub type Wired = dyn Fn(&Arc<Context>) + Send + Sync;
 
 /// What a process is started with.
 #[derive(Clone)]
@@ -87,19 +78,14 @@ impl Process {
             metrics: metrics.clone(),
             clock: clock.clone(),
         };
-        let Wiring { ctx, checker, providers: checked, cluster_providers, background, event_task } = wire(outside);
-        wired(&checker);
-        let departing = tombstones::run(ctx.clone(), pending());
+        let Wiring { ctx, background, event_task } = wire(outside);
+        wired(&ctx);
         let within = {
             let life = life.clone();
             move |task| life.live(task).boxed()
         };
         let reconciling = reconciling(ctx, within, pending());
-        let checking = join(
-            drive(checked, scheduler.clone(), checks(checker.clone())),
-            drive(cluster_providers, scheduler.clone(), checks(checker)),
-        );
-        let work = join(join(checking, reconciling), join(departing, join(background, event_task)));
+        let work = join(reconciling, join(background, event_task));
         let Some(lease) = lease else {
             work.await;
             return;
@@ -110,119 +96,6 @@ impl Process {
             biased;
             to = keeper.keep() => scheduler.write(format!("{} lost its lease to {to:?} and ends", life.name())),
             _ = work => {}
-        }
-    }
-}
-
-/// Checks one kind of provider objects.
-fn checks<K: ProviderObject>(checker: Arc<Checker>) -> impl Fn(Arc<K>) -> BoxFuture<'static, Action> {
-    move |object| {
-        let checker = checker.clone();
-        async move {
-            let fault = providers::check(object.clone(), checker.clone()).await;
-            fault.unwrap_or_else(|fault| providers::after_fault(object, &fault, checker))
-        }
-        .boxed()
-    }
-}
-
-type Key = (String, String);
-
-/// Drives the passes of one kind as kube's controllers do: one at a time for an object, and requests during a pass run
-/// afterwards. Names decide the order of simultaneous passes, so that it doesn't depend on the order of a map.
-async fn drive<K>(feed: Feed<K>, scheduler: Scheduler, pass: impl Fn(Arc<K>) -> BoxFuture<'static, Action>)
-where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-    K::DynamicType: Hash + Eq + Clone,
-{
-    let Feed { mut changes, store, mut woken } = feed;
-    let mut due: BTreeMap<Key, Instant> = BTreeMap::new();
-    let mut running: FuturesUnordered<BoxFuture<'static, (Key, Action)>> = FuturesUnordered::new();
-    let mut busy: BTreeSet<Key> = BTreeSet::new();
-    loop {
-        let next = due.iter().filter(|(key, _)| !busy.contains(*key)).map(|(_, at)| *at).min();
-        let mut asked: Vec<Key> = Vec::new();
-        tokio::select! {
-            biased;
-            change = changes.next() => match change {
-                Some(Ok(object)) => asked.push(key_of(&ObjectRef::from_obj(&object))),
-                Some(Err(_)) => {}
-                None => return,
-            },
-            Some(reference) = woken.recv() => asked.push(key_of(&reference)),
-            Some((key, action)) = running.next() => {
-                busy.remove(&key);
-                if let Some(after) = requeue(&action) {
-                    soonest(&mut due, key, Instant::now() + after);
-                }
-            }
-            () = until(next) => {}
-        }
-        // The store shows a list when all of it was read: before that, its new objects are missing.
-        while let Some(Some(change)) = changes.next().now_or_never() {
-            asked.extend(change.ok().map(|object| key_of(&ObjectRef::from_obj(&object))));
-        }
-        while let Ok(reference) = woken.try_recv() {
-            asked.push(key_of(&reference));
-        }
-        asked.sort();
-        asked.dedup();
-        for key in asked {
-            soonest(&mut due, key, Instant::now() + scheduler.dispatch());
-        }
-        let now = Instant::now();
-        let ready: Vec<Key> =
-            due.iter().filter(|(key, at)| **at <= now && !busy.contains(*key)).map(|(key, _)| key.clone()).collect();
-        for key in ready {
-            due.remove(&key);
-            let Some(object) = store.get(&ObjectRef::new(&key.1).within(&key.0)) else { continue };
-            busy.insert(key.clone());
-            let pass = pass(object);
-            running.push(async move { (key, pass.await) }.boxed());
-        }
-    }
-}
-
-fn key_of<K: Resource<DynamicType = ()>>(reference: &ObjectRef<K>) -> Key {
-    (reference.namespace.clone().unwrap_or_default(), reference.name.clone())
-}
-
-fn soonest(due: &mut BTreeMap<Key, Instant>, key: Key, at: Instant) {
-    due.entry(key).and_modify(|known| *known = (*known).min(at)).or_insert(at);
-}
-
-/// When an Action requests the next reconcile. kube exposes it by Debug only: `Action { requeue_after: Some(1.5s) }`.
-fn requeue(action: &Action) -> Option<Duration> {
-    let shown = format!("{action:?}");
-    let after = shown.split_once("Some(")?.1.trim_end_matches([' ', '}', ')']);
-    let digits = after.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = match &after[digits.len()..] {
-        "s" => 1e9,
-        "ms" => 1e6,
-        "\u{b5}s" => 1e3,
-        _ => 1.0,
-    };
-    let nanoseconds = digits.parse::<f64>().ok()? * unit;
-    Some(Duration::from_nanos(nanoseconds.ceil() as u64))
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_an_action_shows_is_when_it_wants_another_look() {
-        assert_eq!(requeue(&Action::await_change()), None);
-        for milliseconds in [0, 5, 250, 1_000, 1_500, 300_000, 31_536_000_000] {
-            let after = Duration::from_millis(milliseconds);
-            assert_eq!(requeue(&Action::requeue(after)), Some(after));
         }
     }
 }

@@ -263,19 +263,13 @@ impl Scheduler {
         if state.rng.chance(700) { 500 } else { 1 }
     }
 
-    /// The time until a pass over a target that is requested now begins. It depends on the name and the time only,
+    /// The time until a pass or check that is requested now begins. It depends on the name and the time only,
     /// because the order of several requests depends on maps.
     pub fn dispatch_of(&self, name: &str) -> Duration {
         let mut hasher = DefaultHasher::new();
         (self.0.seed, name, self.0.began.elapsed().as_millis()).hash(&mut hasher);
         let mut rng = Rng::new(hasher.finish(), 2);
         if rng.chance(900) { Duration::ZERO } else { rng.milliseconds(1, 400) }
-    }
-
-    /// The time until a due pass begins.
-    pub fn dispatch(&self) -> Duration {
-        let mut state = self.lock();
-        if state.rng.chance(900) { Duration::ZERO } else { state.rng.milliseconds(1, 400) }
     }
 
     /// The next number of the sequence.

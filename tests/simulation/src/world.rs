@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use membership_operator::clock::Clock;
-use membership_operator::controller::providers::Checker;
+use membership_operator::controller::context::Context;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -29,7 +29,7 @@ pub struct World {
     pub providers: Providers,
     /// The scheduler, without faults unless configured.
     pub scheduler: Scheduler,
-    checker: Arc<Mutex<Option<Arc<Checker>>>>,
+    context: Arc<Mutex<Option<Arc<Context>>>>,
     running: JoinHandle<()>,
 }
 
@@ -62,8 +62,8 @@ impl World {
         };
         users.set_up();
         let life = Life::new(name.to_owned());
-        let checker: Arc<Mutex<Option<Arc<Checker>>>> = Arc::default();
-        let wired = checker.clone();
+        let context: Arc<Mutex<Option<Arc<Context>>>> = Arc::default();
+        let wired = context.clone();
         let process = Process {
             kubernetes: ToKubernetes {
                 server: api.clone(),
@@ -81,19 +81,19 @@ impl World {
             lease: None,
             clock,
             scheduler: scheduler.clone(),
-            wired: Arc::new(move |checker| {
-                *wired.lock().unwrap_or_else(PoisonError::into_inner) = Some(checker.clone());
+            wired: Arc::new(move |context| {
+                *wired.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.clone());
             }),
         };
         let running = tokio::spawn(process.run());
-        let world = Self { api, providers, scheduler, checker, running };
+        let world = Self { api, providers, scheduler, context, running };
         eventually("the providers are ready", || ready(&world.api.all("membershipproviders")) == 2).await?;
         Ok(world)
     }
 
     /// The parts of the operator.
-    pub fn checker(&self) -> Option<Arc<Checker>> {
-        self.checker.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn context(&self) -> Option<Arc<Context>> {
+        self.context.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -6,7 +6,7 @@
 //! run when the probe succeeds. Ends of access at a provider need no API server and are carried out in the meantime.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Request;
@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
 use kube::runtime::reflector::ObjectRef;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch as signal};
 use tokio::time::Instant;
 use tower::BoxError;
@@ -123,10 +124,7 @@ struct State {
     since: Option<Instant>,
     /// A probe is requested or in progress.
     probed: bool,
-    /// The memberships that wait, by namespace and name.
-    memberships: BTreeSet<(String, String)>,
-    /// The provider objects that wait.
-    providers: BTreeSet<ProviderKey>,
+    waiting: WaitingKeys,
 }
 
 /// The passes and checks that have waited for the end of an outage.
@@ -153,13 +151,13 @@ impl Default for Outage {
 impl Outage {
     /// Requests a probe of the API server, after a failure that may concern all requests.
     pub fn suspect(&self) {
-        self.lock().probed = true;
+        self.state.lock().probed = true;
         self.suspected.notify_one();
     }
 
     /// Whether the API server is unavailable or being probed.
     pub fn is_undecided(&self) -> bool {
-        let state = self.lock();
+        let state = self.state.lock();
         state.since.is_some() || state.probed
     }
 
@@ -167,20 +165,23 @@ impl Outage {
     /// waits while the API server is unavailable, and after the first failure also until a probe has shown whether it
     /// is.
     pub fn waits(&self, membership: &ObjectRef<ProjectMembership>, in_a_row: u32) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let waits = state.waits(in_a_row);
         if waits {
-            state.memberships.insert((membership.namespace.clone().unwrap_or_default(), membership.name.clone()));
+            state
+                .waiting
+                .memberships
+                .insert((membership.namespace.clone().unwrap_or_default(), membership.name.clone()));
         }
         waits
     }
 
     /// As [`Outage::waits`], for a provider object's check.
     pub fn provider_waits(&self, provider: &ProviderKey, in_a_row: u32) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let waits = state.waits(in_a_row);
         if waits {
-            state.providers.insert(provider.clone());
+            state.waiting.providers.insert(provider.clone());
         }
         waits
     }
@@ -198,7 +199,7 @@ impl Outage {
 
     /// Records that the probe failed. Returns whether the outage begins with it.
     pub fn fails(&self, now: Instant) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let begins = state.since.is_none();
         state.since.get_or_insert(now);
         self.available.send_replace(false);
@@ -207,10 +208,10 @@ impl Outage {
 
     /// Records that the probe succeeded. Returns the duration of the outage, if there was one, and what has waited.
     pub fn ends(&self, now: Instant) -> (Option<Duration>, WaitingKeys) {
-        let mut state = self.lock();
-        let State { since, memberships, providers, .. } = std::mem::take(&mut *state);
+        let mut state = self.state.lock();
+        let State { since, waiting, .. } = std::mem::take(&mut *state);
         self.available.send_replace(true);
-        (since.map(|since| now.duration_since(since)), WaitingKeys { memberships, providers })
+        (since.map(|since| now.duration_since(since)), waiting)
     }
 
     /// Whether a request may be sent. Watches and their lists are always sent: the API server paces them itself, and
@@ -218,11 +219,7 @@ impl Outage {
     fn admits(&self, request: &Request<Body>) -> bool {
         let mut parameters = request.uri().query().unwrap_or_default().split('&');
         let watches = parameters.any(|parameter| parameter == "watch=true" || parameter.starts_with("limit="));
-        watches || self.lock().since.is_none()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        watches || self.state.lock().since.is_none()
     }
 }
 

@@ -1,11 +1,12 @@
 //! The index from targets to their declarations, and the state of each target.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use parking_lot::Mutex;
 
 use super::tombstones;
 use crate::api::membership::{PendingGrants, ProjectRef, SubjectRef};
@@ -15,6 +16,7 @@ use crate::core::memory::Memory;
 use crate::core::places::{Claim, DeclarationKey, Places};
 use crate::core::policy::PinnedIds;
 use crate::core::precedence::Evidence;
+use crate::core::snapshot::ready;
 
 /// What one pass works on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +25,15 @@ pub enum Unit {
     Target(DeclaringProvider, TargetKey),
     /// One object, by its namespace and name: a name in it is not resolved yet, or its target has too many declarations.
     Object(DeclarationKey),
+    /// The check of a provider object.
+    Provider(ProviderKey),
+}
+
+impl Unit {
+    /// The unit of an object that is not in the index yet.
+    pub fn of_object(object: &ProjectMembership) -> Self {
+        Self::Object(key_of(object))
+    }
 }
 
 /// The provider object through which a target is declared.
@@ -75,6 +86,7 @@ impl std::fmt::Display for Unit {
                 write!(f, "Target/{provider}/{project_id}/{grant}/{subject_kind:?}/{subject_id}")
             }
             Self::Object((namespace, name)) => write!(f, "ProjectMembership/{namespace}/{name}"),
+            Self::Provider(key) => key.fmt(f),
         }
     }
 }
@@ -102,10 +114,6 @@ pub struct Targets {
 struct Index {
     objects: HashMap<TargetKey, HashMap<DeclaringProvider, TargetEntry>>,
     seen: HashMap<DeclarationKey, IndexedObject>,
-    /// The ids that names were resolved to, by the uids of the objects, until the status contains them.
-    found: HashMap<String, PinnedIds>,
-    /// How many lookups of an object's names have failed in a row.
-    failed: HashMap<String, u32>,
 }
 
 /// What is known of a target through one provider object. It is dropped with the last declaration.
@@ -128,6 +136,10 @@ struct IndexedObject {
     holds_access: bool,
     /// A pass found that it may be carried out.
     may_count: bool,
+    /// The ids that its names were resolved to, until the status contains them.
+    found: PinnedIds,
+    /// How many lookups of its names have failed in a row.
+    failed: u32,
 }
 
 impl IndexedObject {
@@ -147,31 +159,29 @@ impl Targets {
     ///
     /// `holds_access`: it has recorded access, as far as its author cannot have written that.
     pub fn enter(&self, object: &ProjectMembership, holds_access: bool) -> BTreeSet<Unit> {
-        self.index().take_in(object, holds_access)
+        self.entries.lock().take_in(object, holds_access)
     }
 
     /// The unit of an object.
     pub fn unit_of(&self, reference: &ObjectRef<ProjectMembership>) -> Unit {
-        self.index().unit_of(&(reference.namespace.clone().unwrap_or_default(), reference.name.clone()))
+        self.entries.lock().unit_of(&(reference.namespace.clone().unwrap_or_default(), reference.name.clone()))
     }
 
     /// The ids that the object's names were resolved to, if they were looked up. Those in its status are kept
     /// permanently.
     pub fn pinned(&self, object: &ProjectMembership) -> PinnedIds {
-        self.index().pinned(object)
+        self.entries.lock().pinned(object)
     }
 
     /// Stores the ids that the object's names were resolved to. Returns the units for which a pass is due.
     pub fn pin(&self, object: &ProjectMembership, found: PinnedIds) -> BTreeSet<Unit> {
-        let mut index = self.index();
-        if !index.knows(object) {
+        let mut index = self.entries.lock();
+        let Some(known) = index.known(object) else {
             // The object was removed while its names were looked up.
             return BTreeSet::new();
-        }
-        let uid = object.uid().unwrap_or_default();
-        index.failed.remove(&uid);
-        index.found.insert(uid, found);
-        let holds_access = index.seen.get(&key_of(object)).is_some_and(|seen| seen.holds_access);
+        };
+        (known.found, known.failed) = (found, 0);
+        let holds_access = known.holds_access;
         let mut due = index.take_in(object, holds_access);
         due.insert(index.unit_of(&key_of(object)));
         due
@@ -179,40 +189,36 @@ impl Targets {
 
     /// Records one more failed lookup of the object's names. Returns how many had failed in a row before it.
     pub fn not_found(&self, object: &ProjectMembership) -> u32 {
-        let mut index = self.index();
-        if !index.knows(object) {
-            return 0;
-        }
-        let failures = index.failed.entry(object.uid().unwrap_or_default()).or_default();
-        *failures += 1;
-        *failures - 1
+        self.entries.lock().known(object).map_or(0, |known| {
+            known.failed += 1;
+            known.failed - 1
+        })
     }
 
     /// Removes an object that was deleted. Returns the units for which a pass is due.
     pub fn lost(&self, object: &ProjectMembership) -> BTreeSet<Unit> {
         let key = key_of(object);
-        let mut index = self.index();
-        let seen = index.forget(&key);
+        let mut index = self.entries.lock();
+        let seen = index.seen.remove(&key);
         seen.map_or_else(BTreeSet::new, |seen| index.leave(&seen, &key))
     }
 
     /// Removes, after a relist, the objects whose deletion was not watched: those whose name `is_there` denies. Returns
     /// the units for which a pass is due.
     pub fn lost_unseen(&self, is_there: impl Fn(&ObjectRef<ProjectMembership>) -> bool) -> BTreeSet<Unit> {
-        let mut index = self.index();
-        let gone: Vec<DeclarationKey> =
-            index.seen.keys().filter(|key| !is_there(&reference_to(key))).cloned().collect();
-        let gone: Vec<(IndexedObject, DeclarationKey)> =
-            gone.into_iter().filter_map(|key| Some((index.forget(&key)?, key))).collect();
-        gone.iter().flat_map(|(seen, key)| index.leave(seen, key)).collect()
+        let mut index = self.entries.lock();
+        let gone: Vec<(DeclarationKey, IndexedObject)> =
+            index.seen.extract_if(|key, _| !is_there(&reference_to(key))).collect();
+        gone.iter().flat_map(|(key, seen)| index.leave(seen, key)).collect()
     }
 
     /// The evaluated declarations of a target, in the order of their claims and ages; or the object.
     pub fn declarations(&self, unit: &Unit) -> Vec<ObjectRef<ProjectMembership>> {
         match unit {
+            Unit::Provider(_) => Vec::new(),
             Unit::Object(key) => vec![reference_to(key)],
             Unit::Target(through, target) => {
-                let index = self.index();
+                let index = self.entries.lock();
                 let entry = index.objects.get(target).and_then(|units| units.get(through));
                 entry.into_iter().flat_map(|entry| entry.places.placed()).map(reference_to).collect()
             }
@@ -222,24 +228,24 @@ impl Targets {
     /// The units of the same target through other provider objects.
     pub fn rivals(&self, unit: &Unit) -> Vec<Unit> {
         match unit {
-            Unit::Object(_) => Vec::new(),
-            Unit::Target(through, target) => self.index().rivals(through, target).collect(),
+            Unit::Object(_) | Unit::Provider(_) => Vec::new(),
+            Unit::Target(through, target) => self.entries.lock().rivals(through, target).collect(),
         }
     }
 
     /// Calls `change` with the state of a target.
     pub fn with_memory<T>(&self, unit: &Unit, change: impl FnOnce(&mut TargetMemory) -> T) -> T {
         let remembered = self.remembered(unit);
-        let mut remembered = remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = remembered.lock();
         change(&mut remembered)
     }
 
-    /// The state of a target; there is none for a single object.
+    /// The state of a target; there is none for another unit.
     pub fn remembered(&self, unit: &Unit) -> Arc<Mutex<TargetMemory>> {
         match unit {
-            Unit::Object(_) => Arc::default(),
+            Unit::Object(_) | Unit::Provider(_) => Arc::default(),
             Unit::Target(through, target) => {
-                let index = self.index();
+                let index = self.entries.lock();
                 let entry = index.objects.get(target).and_then(|units| units.get(through));
                 entry.map(|entry| entry.remembered.clone()).unwrap_or_default()
             }
@@ -249,12 +255,8 @@ impl Targets {
     /// Records whether a pass found that an object may be carried out: then its declaration has a claim to a place.
     /// Returns the units for which a pass is due.
     pub fn may_count(&self, object: &ProjectMembership, may_count: bool) -> BTreeSet<Unit> {
-        let (mut index, key) = (self.index(), key_of(object));
-        let known = index
-            .seen
-            .get_mut(&key)
-            .filter(|seen| Some(&seen.uid) == object.metadata.uid.as_ref() && seen.may_count != may_count);
-        let Some(known) = known else {
+        let (mut index, key) = (self.entries.lock(), key_of(object));
+        let Some(known) = index.known(object).filter(|known| known.may_count != may_count) else {
             return BTreeSet::new();
         };
         known.may_count = may_count;
@@ -263,7 +265,7 @@ impl Targets {
 
     /// Whether the object's names are resolved and it has no place among the declarations of its target.
     pub fn is_beyond_bound(&self, object: &ProjectMembership) -> bool {
-        let (index, key) = (self.index(), key_of(object));
+        let (index, key) = (self.entries.lock(), key_of(object));
         let is_resolved = index.seen.get(&key).is_some_and(|seen| seen.target.is_some());
         is_resolved && matches!(index.unit_of(&key), Unit::Object(_))
     }
@@ -271,7 +273,7 @@ impl Targets {
     /// The lock for inviting a user of this name into a project: before the invitation there is no target that the
     /// passes could share.
     pub fn invite_lock(&self, endpoint: &str, project_id: &str, name: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut invite_locks = self.invite_locks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut invite_locks = self.invite_locks.lock();
         invite_locks.retain(|_, invite_lock| invite_lock.strong_count() > 0);
         let invite_lock =
             invite_locks.entry((endpoint.to_owned(), project_id.to_owned(), name.to_owned())).or_default();
@@ -282,14 +284,14 @@ impl Targets {
 
     /// The projects, project grants and kinds of subjects of all declarations; ids are in lower case.
     pub fn projects(&self) -> HashSet<(String, Option<String>, SubjectKind)> {
-        let index = self.index();
+        let index = self.entries.lock();
         let project = |target: &TargetKey| (target.project_id.clone(), target.grant_id.clone(), target.subject_kind);
         index.objects.keys().map(project).collect()
     }
 
     /// The ids of all projects, project grants and subjects of all declarations, in lower case.
     pub fn ids(&self) -> HashSet<String> {
-        let index = self.index();
+        let index = self.entries.lock();
         let ids = |target: &TargetKey| {
             let grant = target.grant_id.as_ref().map(|grant| grant.to_ascii_lowercase());
             [Some(target.project_id.clone()), Some(target.subject_id.clone()), grant].into_iter().flatten()
@@ -299,43 +301,31 @@ impl Targets {
 
     /// The number of entries in all of the state.
     pub fn len(&self) -> usize {
-        let mut invite_locks = self.invite_locks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut invite_locks = self.invite_locks.lock();
         invite_locks.retain(|_, invite_lock| invite_lock.strong_count() > 0);
-        let index = self.index();
-        let Index { objects, seen, found, failed } = &*index;
-        invite_locks.len() + objects.len() + seen.len() + found.len() + failed.len()
+        let index = self.entries.lock();
+        invite_locks.len() + index.objects.len() + index.seen.len()
     }
 
     /// Whether there is no state.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    fn index(&self) -> MutexGuard<'_, Index> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Index {
-    /// Whether the object with this uid is in the index.
-    fn knows(&self, object: &ProjectMembership) -> bool {
-        self.seen.get(&key_of(object)).is_some_and(|seen| Some(&seen.uid) == object.metadata.uid.as_ref())
-    }
-
-    fn forget(&mut self, key: &DeclarationKey) -> Option<IndexedObject> {
-        let seen = self.seen.remove(key)?;
-        self.found.remove(&seen.uid);
-        self.failed.remove(&seen.uid);
-        Some(seen)
+    /// The entry of the object, unless that belongs to a former object of this name.
+    fn known(&mut self, object: &ProjectMembership) -> Option<&mut IndexedObject> {
+        self.seen.get_mut(&key_of(object)).filter(|seen| Some(&seen.uid) == object.metadata.uid.as_ref())
     }
 
     fn pinned(&self, object: &ProjectMembership) -> PinnedIds {
-        let target = object.status.as_ref().and_then(|status| status.target.as_ref());
-        match target {
+        let known = self.seen.get(&key_of(object)).filter(|seen| Some(&seen.uid) == object.metadata.uid.as_ref());
+        match object.status.as_ref().and_then(|status| status.target.as_ref()) {
             Some(target) => {
                 PinnedIds { project_id: Some(target.project_id.clone()), subject_id: Some(target.subject_id.clone()) }
             }
-            None => object.uid().and_then(|uid| self.found.get(&uid).cloned()).unwrap_or_default(),
+            None => known.map(|known| known.found.clone()).unwrap_or_default(),
         }
     }
 
@@ -354,7 +344,7 @@ impl Index {
     fn take_in(&mut self, object: &ProjectMembership, holds_access: bool) -> BTreeSet<Unit> {
         let (key, uid) = (key_of(object), object.uid().unwrap_or_default());
         let known = self.seen.get(&key);
-        let judged = known.filter(|known| known.uid == uid).map(|known| known.may_count);
+        let same = known.filter(|known| known.uid == uid);
         let seen = IndexedObject {
             target: TargetKey::of(object, &self.pinned(object)),
             through: DeclaringProvider::of(object),
@@ -363,7 +353,12 @@ impl Index {
             holds_access,
             // The previous leader reported it as carried out, or was about to carry it out. A pass finds out whether
             // that is so.
-            may_count: judged.unwrap_or_else(|| is_converged(object) || PendingGrants::unobserved(object).is_some()),
+            may_count: same.map_or_else(
+                || is_converged(object) || PendingGrants::unobserved(object).is_some(),
+                |same| same.may_count,
+            ),
+            found: same.map(|same| same.found.clone()).unwrap_or_default(),
+            failed: same.map_or(0, |same| same.failed),
             uid,
         };
         if known == Some(&seen) {
@@ -371,12 +366,7 @@ impl Index {
         }
         // An object that was deleted and created again under its name may declare another target.
         let moved = known.is_some_and(|known| (&known.target, &known.through) != (&seen.target, &seen.through));
-        let uid = seen.uid.clone();
         let before = self.seen.insert(key.clone(), seen);
-        if let Some(before) = before.as_ref().filter(|before| before.uid != uid) {
-            self.found.remove(&before.uid);
-            self.failed.remove(&before.uid);
-        }
         let mut due = before.filter(|_| moved).map_or_else(BTreeSet::new, |before| self.leave(&before, &key));
         due.extend(self.place(&key, true));
         due
@@ -446,9 +436,7 @@ impl Index {
 
 /// Whether the status reports that its object is carried out.
 fn is_converged(object: &ProjectMembership) -> bool {
-    let converged = Reason::Converged.to_string();
-    let conditions = object.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.reason == converged)
+    ready(object).is_some_and(|(_, reason)| reason == Reason::Converged.to_string())
 }
 
 fn reference_to((namespace, name): &DeclarationKey) -> ObjectRef<ProjectMembership> {

@@ -48,7 +48,10 @@ fn thousands_of_declarations_of_one_target_ask_for_few_passes_and_each_reads_few
         assert!(asked_for <= 2 * MANY, "{case}: {asked_for} passes");
         let asked_for: usize = (0..MANY).map(|number| targets.lost(&object(number, "infisical")).len()).sum();
         assert!(asked_for <= 2 * MANY, "{case}: {asked_for} passes");
-        assert!(targets.index().objects.is_empty() && targets.index().seen.is_empty(), "{case}: nothing is left");
+        assert!(
+            targets.entries.lock().objects.is_empty() && targets.entries.lock().seen.is_empty(),
+            "{case}: nothing is left"
+        );
     }
 }
 
@@ -87,12 +90,12 @@ fn what_is_remembered_of_a_target_goes_with_its_last_declaration() {
     let (first, second) = (object(1, "infisical"), object(2, "infisical"));
     [&first, &second].into_iter().for_each(|object| drop(targets.enter(object, false)));
     let unit = unit_of(&targets, &first);
-    targets.remembered(&unit).lock().unwrap().memory.failures = 3;
+    targets.remembered(&unit).lock().memory.failures = 3;
     targets.lost(&first);
-    assert_eq!(targets.remembered(&unit).lock().unwrap().memory.failures, 3);
+    assert_eq!(targets.remembered(&unit).lock().memory.failures, 3);
     targets.lost(&second);
     assert!(targets.is_empty());
-    assert_eq!(targets.remembered(&unit).lock().unwrap().memory.failures, 0);
+    assert_eq!(targets.remembered(&unit).lock().memory.failures, 0);
 }
 
 /// Seen failing when only the other declarations were woken: nothing evaluated it again, not even at the resync.
