@@ -10,7 +10,6 @@ use super::subjects::OriginalMembership;
 use crate::api::RoleManagement;
 use crate::api::membership::{DriftKind, RoleGrant};
 use crate::core::member::Member;
-use crate::provider::Provider;
 
 /// The membership of one subject.
 pub struct MembershipLife<'a> {
