@@ -55,6 +55,8 @@ pub struct Context {
     pub outage: Arc<Outage>,
     /// The quota for writes to memberships: namespaces are served in turn (round robin).
     pub turns: Quota,
+    /// The quota of passes over targets that write to memberships, also round robin.
+    pub passes_that_write: Quota,
     /// Which objects share a target, and the state of each target.
     pub targets: Targets,
     /// Objects that were deleted without the operator's release: their finalizer was removed by force.

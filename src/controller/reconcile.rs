@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
+use kube::ResourceExt;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -35,8 +37,8 @@ pub async fn pass(ctx: Arc<Context>, unit: Arc<Unit>, brought: Option<TicketResu
     ctx.metrics.pass(began.elapsed(), outcome.is_ok());
     let pause = outcome.unwrap_or_else(|stop| faults::pause(&ctx, &unit, &stop));
     // A write that was sent is confirmed and reported, also while the operator is being stopped.
-    let is_unfinished = ctx.targets.with_memory(&unit, |remembered| remembered.memory.attempt.sent.is_some());
-    NextPass { is_unfinished, ..pause }
+    let is_sent = ctx.targets.with_memory(&unit, |remembered| remembered.memory.attempt.sent.is_some());
+    NextPass { is_unfinished: pause.is_unfinished || is_sent, ..pause }
 }
 
 /// One pass over all declarations of a target.
@@ -45,9 +47,10 @@ async fn target(
     unit: &Arc<Unit>,
     brought: Option<TicketResult>,
 ) -> Result<NextPass<TicketResult>, EarlyEnd> {
-    let mut permit = None;
+    let (mut permit, mut turn) = (None, None);
     match brought {
         Some(TicketResult::Permit(brought)) => permit = Some(brought),
+        Some(TicketResult::Turn(brought)) => turn = Some(brought),
         Some(TicketResult::Listed(not_before, outcome)) => {
             ctx.targets.with_memory(unit, |remembered| remembered.memory.listed(not_before.into_std(), outcome));
         }
@@ -58,7 +61,7 @@ async fn target(
         Some(_) => Vec::new(),
         None => Box::pin(record::restore(ctx, unit)).await?,
     };
-    let outcome = steps(ctx, unit, permit).await;
+    let outcome = steps(ctx, unit, permit, turn).await;
     match (outcome, faults.is_empty()) {
         (Ok(pause), false) => Ok(pause.or_earlier(faults::pause(ctx, unit, &EarlyEnd::Faults(faults)))),
         (Err(EarlyEnd::Faults(more)), _) => {
@@ -70,21 +73,31 @@ async fn target(
     }
 }
 
-/// Carries out one step after the other.
+/// Carries out one step after the other. `permit`: of the provider's quota. `turn`: to write to the API server.
 async fn steps(
     ctx: &Arc<Context>,
     unit: &Arc<Unit>,
     mut permit: Option<Permit>,
+    mut turn: Option<Permit>,
 ) -> Result<NextPass<TicketResult>, EarlyEnd> {
     loop {
         let CachedTarget { unresolved, taken } = snapshot::take(ctx, unit);
         let Some(taken) = taken else {
+            let payer = unresolved.first().and_then(|(object, _)| object.namespace()).unwrap_or_default();
+            if !is_turn(ctx, &mut turn, &payer) {
+                return Ok(until_turn(ctx, payer, NextPass::until_woken()));
+            }
             return Box::pin(report::unresolved(ctx, unresolved)).await;
         };
         let (confirmed, NextStep { step, payer, edge }) = decide(ctx, unit, &taken);
         report::confirmed(ctx, &taken, confirmed);
         let until = edge.map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
         let pause = NextPass::at(until);
+        if needs_turn(&step) && !is_turn(ctx, &mut turn, &payer) {
+            // What was done is reported, also while the operator is being stopped.
+            let is_unfinished = matches!(step, Step::Report(_));
+            return Ok(NextPass { is_unfinished, ..until_turn(ctx, payer, pause) });
+        }
         // A permit that a former step waited for may not be needed any more.
         let wanted = wanted_permit(&step);
         match (step, permit.take().filter(|permit| Some(permit.kind()) == wanted)) {
@@ -123,6 +136,15 @@ fn wanted_permit(step: &Step) -> Option<RequestKind> {
         Step::Apply(_) => Some(RequestKind::Write),
         Step::Explain(_) => Some(RequestKind::Read),
         Step::Release(_) | Step::Record { .. } | Step::Observe(_) | Step::Report(_) => None,
+    }
+}
+
+/// Whether a step writes to the API server and can wait for that. What is due to end does not wait.
+fn needs_turn(step: &Step) -> bool {
+    match step {
+        Step::Release(_) | Step::Report(_) => true,
+        Step::Record { ends, .. } => !ends,
+        Step::Observe(_) | Step::Apply(_) | Step::Explain(_) => false,
     }
 }
 
@@ -169,6 +191,22 @@ fn until_listed(
         TicketResult::Listed(not_before, outcome.map(drop))
     };
     NextPass { ticket: Some(Ticket { wait, future: Box::pin(list.in_current_span()) }), ..pause }
+}
+
+/// Whether the pass has a turn to write to the API server, or gets one immediately.
+fn is_turn(ctx: &Context, turn: &mut Option<Permit>, payer: &str) -> bool {
+    if turn.is_none() {
+        *turn = ctx.passes_that_write.permit(RequestKind::Write, Urgency::Grant, payer).now_or_never();
+    }
+    turn.is_some()
+}
+
+/// The pause until it is the pass's turn to write to the API server.
+fn until_turn(ctx: &Context, payer: String, pause: NextPass<TicketResult>) -> NextPass<TicketResult> {
+    let wait = TicketKey { kind: TicketKind::Turn, urgency: Urgency::Grant, connection: 0 };
+    let turns = ctx.passes_that_write.clone();
+    let turn = async move { TicketResult::Turn(turns.permit(RequestKind::Write, Urgency::Grant, &payer).await) };
+    NextPass { ticket: Some(Ticket { wait, future: Box::pin(turn.in_current_span()) }), ..pause }
 }
 
 /// The pause until a permit is granted.

@@ -110,6 +110,7 @@ pub fn wire(outside: Dependencies) -> Wiring {
         in_use: InUse::default(),
         outage,
         turns: write::turns(),
+        passes_that_write: write::turns_of_passes(),
         targets: Default::default(),
         tombstones: Default::default(),
         connections: Default::default(),

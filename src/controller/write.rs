@@ -28,6 +28,9 @@ const MANAGER: &str = "membership-operator";
 /// server would serve the operator's writes in the order of their arrival, so that many writes of one tenant would
 /// delay everybody's.
 const AT_ONCE: u32 = 32;
+/// The most passes over targets that write at once. Each of them holds what it writes, tens of kilobytes. Further passes
+/// end and wait as entries of the queue.
+const PASSES: u32 = 2 * AT_ONCE;
 
 /// The fields that a serialized status omits while they are empty.
 const LEFT_OUT: [&str; 6] = [
@@ -47,7 +50,16 @@ pub fn params() -> PatchParams {
 /// The quota of writes to memberships. All have the same urgency: access that has to end is ended at the provider
 /// before anything is written here.
 pub fn turns() -> Quota {
-    let limits = Limits { max_in_flight: Some(AT_ONCE), ..Limits::default() };
+    quota(AT_ONCE)
+}
+
+/// The quota of passes over targets that write.
+pub fn turns_of_passes() -> Quota {
+    quota(PASSES)
+}
+
+fn quota(at_once: u32) -> Quota {
+    let limits = Limits { max_in_flight: Some(at_once), ..Limits::default() };
     EndpointQuota::new(false).quota("kubernetes".to_owned(), limits)
 }
 

@@ -25,6 +25,8 @@ pub enum TicketResult {
     Permit(Permit),
     /// The outcome of a list that had to begin no earlier than this time.
     Listed(Instant, Result<(), Error>),
+    /// The turn of the pass to write to the API server.
+    Turn(Permit),
 }
 
 /// What a pass waits for, besides time.
@@ -52,6 +54,8 @@ pub enum TicketKind {
     /// A list of the project.
     List,
     Permit(RequestKind),
+    /// A place among the passes that write to the API server.
+    Turn,
 }
 
 /// When the next pass over a key is due.
