@@ -17,8 +17,9 @@
 //!
 //! A pass is a loop: it takes a snapshot and calls [`core::step::decide`], which notes in the memory what was observed
 //! and calls the pure function [`core::step::next_step`]. It carries out the [`core::step::Step`] and decides again,
-//! until the step is a report. A step that waits for a list or for a permit of the quota ends the pass: it leaves a
-//! *ticket* in the queue (or a time, if the list may only begin later), and the next pass gets what the ticket brought.
+//! until the step is a report. A step that waits for a list, for a permit of the quota or for its turn to write to the
+//! API server ends the pass: it leaves a *ticket* in the queue (or a time, if the list may only begin later), and the
+//! next pass gets what the ticket brought.
 //! That pass takes a new snapshot and decides again, so that a permit is used only if a write is still the next step.
 //!
 //! | stage | in `controller/reconcile.rs` | modules | what is decided |
@@ -95,8 +96,8 @@
 //! - **Unknown is never empty.** A failed or incomplete list is an error. Only a grant whose end has passed is removed
 //!   without a new list, and only from the last known row.
 //! - **What waits is an entry, not a future.** A target that waits for a time is a few hundred bytes in the queue. One that
-//!   waits for a list or a permit has a small future for that; the pass itself has ended. (Lookups of names and writes to
-//!   the API server wait for their turn inside their pass.)
+//!   waits for a list, a permit or its turn to write to the API server has a small future for that; the pass itself has
+//!   ended. (The look-ups of names wait inside their pass.)
 //! - **Memory may be lost.** [`core::memory`] saves requests and delays; correctness depends on the objects and on the
 //!   provider only.
 

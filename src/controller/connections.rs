@@ -1,6 +1,6 @@
 //! The connections of the provider objects: each has the client with its credential, its quota and its rosters.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -213,7 +213,13 @@ impl Connections {
     /// Drops the retired connections for which `is_needed`, called with key and endpoint, returns `false` a minute after
     /// the deletion or later.
     pub fn keep_retired(&self, is_needed: impl Fn(&ProviderKey, &str) -> bool) {
-        self.retired.lock().retain(|(key, endpoint), (_, since)| since.elapsed() < KEPT || is_needed(key, endpoint));
+        let is_due = |since: &Instant| since.elapsed() >= KEPT;
+        let retired = self.retired.lock();
+        let due: Vec<_> = retired.iter().filter(|(_, (_, since))| is_due(since)).map(|(of, _)| of.clone()).collect();
+        // Not under the lock: it looks at all memberships.
+        drop(retired);
+        let ended: HashSet<_> = due.into_iter().filter(|(key, endpoint)| !is_needed(key, endpoint)).collect();
+        self.retired.lock().retain(|of, (_, since)| !is_due(since) || !ended.contains(of));
     }
 
     /// Stores a provider object's rules. Returns whether they differ from those stored before; `false` if there were

@@ -39,20 +39,22 @@ pub async fn hold(
     let finalizing = ctx.in_use.finalizing(provider).ok_or(EarlyEnd::Overtaken)?;
     // The provider object existed when the pass began; another one may have its name by now.
     let stays = |named: &Arc<dyn ProviderObject>| named.uid() == provider && !named.is_being_deleted();
-    let named = ctx.providers.find(&key).filter(stays).ok_or(EarlyEnd::Overtaken)?;
     let hold = async {
-        mark(ctx, named.as_ref()).await?;
+        let named = ctx.providers.find(&key).filter(stays).ok_or(EarlyEnd::Overtaken)?;
+        mark(ctx, named.as_ref()).await.map_err(|error| EarlyEnd::of(object, error))?;
         let held = match pending {
             Some(pending) => write::pending_grants(ctx, object, pending).await,
             None => write::add_finalizer(ctx, object).await,
         };
-        held.map_err(Arc::new)
+        held.map_err(|error| EarlyEnd::of(object, error))
     };
     let held = hold.await;
     drop(finalizing);
-    // A check that tried to release the provider object meanwhile has ended without doing so.
-    ctx.wake_leaving(Some(&key));
-    held.map_err(|error| EarlyEnd::of(object, error))
+    if !ctx.in_use.is_finalizing(provider) {
+        // A check that tried to release the provider object meanwhile has ended without doing so.
+        ctx.wake_leaving(Some(&key));
+    }
+    held
 }
 
 /// Records what is about to be granted, with the finalizer if it is missing.

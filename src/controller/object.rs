@@ -22,7 +22,7 @@ use crate::provider::Urgency;
 
 /// One pass over one object.
 pub async fn pass<G>(ctx: &Context, unit: &Unit) -> Result<NextPass<G>, EarlyEnd> {
-    if let Some(next) = tombstones::confirm(ctx, unit).await {
+    if let Some(next) = tombstones::confirm(ctx, unit).await? {
         return Ok(next);
     }
     let faults = record::restore(ctx, unit).await?;

@@ -19,9 +19,10 @@ use super::context::Context;
 use super::faults::EarlyEnd;
 use super::provider_key::ProviderKey;
 use super::queue::NextPass;
+use super::state::outage::FaultScope;
 use super::state::targets::Unit;
 use super::state::tombstones::{FinalizerState, MARK, Tombstone, TombstoneState, as_kept, name_of, uid_of};
-use super::{in_use, reporting, write};
+use super::{in_use, write};
 use crate::api::event::EventKind;
 use crate::api::membership::{ManagedRole, ProviderKind};
 use crate::api::{DeletionPolicy, FINALIZER, ProjectMembership};
@@ -137,8 +138,11 @@ fn warn(ctx: &Context, object: &ProjectMembership, message: &str) {
 
 /// Makes a tombstone a declaration of its target, when its deletion is confirmed and no invitation of its user is in
 /// progress any more. Returns when the pass over it continues; `None`: now, or the unit is not a tombstone.
-pub async fn confirm<G>(ctx: &Context, unit: &Unit) -> Option<NextPass<G>> {
-    let Tombstone { object, since } = ctx.targets.declarations(unit).first().and_then(|it| ctx.tombstones.find(it))?;
+pub async fn confirm<G>(ctx: &Context, unit: &Unit) -> Result<Option<NextPass<G>>, EarlyEnd> {
+    let first = ctx.targets.declarations(unit).into_iter().next();
+    let Some(Tombstone { object, since }) = first.and_then(|reference| ctx.tombstones.find(&reference)) else {
+        return Ok(None);
+    };
     let since = match since {
         Some(since) => since,
         None => match is_gone(ctx, &object).await {
@@ -156,24 +160,23 @@ pub async fn confirm<G>(ctx: &Context, unit: &Unit) -> Option<NextPass<G>> {
             }
             Ok(false) => {
                 end(ctx, &object);
-                return Some(NextPass::until_woken());
+                return Ok(Some(NextPass::until_woken()));
             }
-            Err(error) => {
-                reporting::fault(ctx, "ProjectMembership", &object.metadata, &error);
-                return Some(NextPass::after(RETRY));
-            }
+            // The CRD is missing. Nothing would start another pass.
+            Err(error) if FaultScope::of(&error) == FaultScope::Gone => return Ok(Some(NextPass::after(RETRY))),
+            Err(error) => return Err(EarlyEnd::of(&object, error)),
         },
     };
     let left = since.saturating_duration_since(Instant::now());
     if !left.is_zero() {
-        return Some(NextPass::after(left));
+        return Ok(Some(NextPass::after(left)));
     }
     ctx.wake_units(ctx.enter(&object), Urgency::Revoke);
     let own = ctx.targets.unit_of(&write::reference(&object));
-    (own != *unit).then(|| {
+    Ok((own != *unit).then(|| {
         ctx.wake_unit(own, Urgency::Revoke);
         NextPass::until_woken()
-    })
+    }))
 }
 
 /// Drops a tombstone of which nothing is left to revoke. Returns `false` if the object is not a tombstone.

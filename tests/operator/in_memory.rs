@@ -89,6 +89,11 @@ impl InMemory {
         running.unwrap_or_else(|| panic!("no operator runs")).end();
     }
 
+    /// The most passes that have run at once.
+    pub fn most_passes(&self) -> usize {
+        self.running.lock().unwrap().as_ref().map_or(0, Life::most_passes)
+    }
+
     /// The operator's writes to the API server about an object, events excluded, oldest first.
     pub fn writes_about(&self, name: &str) -> Vec<routes::Request> {
         let written = self.written.lock().unwrap();

@@ -7,7 +7,7 @@ use simulator::{Fault, Order};
 
 use crate::in_memory::in_memory;
 use crate::stage::with_stage;
-use crate::subject::{Subject, with};
+use crate::subject::{Subject, each, with};
 use crate::support::{SOON, eventually};
 
 #[tokio::test]
@@ -85,6 +85,21 @@ async fn no_more_requests_are_in_flight_than_the_limit() {
         // Of any three in a row the first has ended when the third begins.
         let apart: Vec<_> = began.windows(3).map(|three| three[2].duration_since(three[0]).as_millis()).collect();
         assert!(apart.iter().all(|apart| *apart >= 400), "expected two at once, there was {began:#?}");
+    })
+    .await;
+}
+
+/// Seen failing when passes waited for their turn as tasks: 400 at once, with all that they were about to write.
+#[tokio::test(start_paused = true)]
+async fn passes_that_wait_for_the_api_server_are_entries_and_not_tasks() {
+    in_memory(async |stage| {
+        let subjects: Vec<Subject> = (0..400).map(|n| stage.identity(&format!("burst-{n}"))).collect();
+        let objects: Vec<_> = subjects.iter().map(|subject| subject.declares(json!([{"role": "viewer"}]))).collect();
+        stage.api.apply(&objects).await;
+        each(&subjects, async |subject| stage.ready(&subject.object()).await).await;
+        let most = stage.memory().most_passes();
+        // 64 that write to the API server, and those whose request to the provider is in flight.
+        assert!(most <= 100, "{most} passes have run at once");
     })
     .await;
 }

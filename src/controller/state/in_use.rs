@@ -34,6 +34,11 @@ impl InUse {
         self.0.lock().entry(uid.to_owned()).or_default().lock.clone().try_read_owned().ok()
     }
 
+    /// Whether any membership is being finalized, or the provider object is being released.
+    pub fn is_finalizing(&self, uid: &str) -> bool {
+        self.0.lock().get(uid).is_some_and(|found| found.lock.try_write().is_err())
+    }
+
     /// Marks the provider object as being released until the result is dropped; `None`: memberships are being finalized.
     pub fn releasing(&self, uid: &str) -> Option<OwnedRwLockWriteGuard<()>> {
         self.0.lock().entry(uid.to_owned()).or_default().lock.clone().try_write_owned().ok()
@@ -72,8 +77,9 @@ mod tests {
         assert!(in_use.releasing("a").is_none(), "two are being finalized");
         assert!(in_use.releasing("b").is_some(), "another provider object is not concerned");
         drop(first);
-        assert!(in_use.releasing("a").is_none(), "one is left");
+        assert!(in_use.releasing("a").is_none() && in_use.is_finalizing("a"), "one is left");
         drop(second);
+        assert!(!in_use.is_finalizing("a"));
         let releasing = in_use.releasing("a");
         assert!(releasing.is_some() && in_use.finalizing("a").is_none(), "it goes");
         drop(releasing);

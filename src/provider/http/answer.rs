@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::text;
@@ -67,6 +68,17 @@ pub fn url_hint(endpoint: &str) -> Option<String> {
     })
 }
 
+/// The fields of an error that are used. All others are skipped, whatever they contain.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ErrorFields {
+    message: serde_json::Value,
+    error: serde_json::Value,
+    error_description: serde_json::Value,
+    #[serde(rename = "reqId")]
+    request_id: serde_json::Value,
+}
+
 impl Response {
     /// Whether the status is 2xx.
     pub fn is_success(&self) -> bool {
@@ -115,22 +127,18 @@ impl Response {
     /// The body's error text: `message` (also the messages of a list of them), else `error_description`, else `error`,
     /// filtered. Empty if it has none of them.
     pub fn error_text(&self) -> String {
-        let error = self.error_fields();
-        let text = ["message", "error_description", "error"]
-            .iter()
-            .map(|field| messages(&error[field]))
-            .find(|text| !text.is_empty())
-            .unwrap_or_default();
-        self.filtered(&text)
+        let ErrorFields { message, error_description, error, .. } = self.error_fields();
+        let mut texts = [message, error_description, error].into_iter().map(|field| messages(&field));
+        self.filtered(&texts.find(|text| !text.is_empty()).unwrap_or_default())
     }
 
     /// The server's own id of the request, if an error has one (Infisical: `reqId`), for logs.
     pub(super) fn server_id(&self) -> Option<String> {
         let error = if self.is_success() { None } else { Some(self.error_fields()) }?;
-        error["reqId"].as_str().map(|id| text::bounded(&self.filtered(id), 64))
+        error.request_id.as_str().map(|id| text::bounded(&self.filtered(id), 64))
     }
 
-    fn error_fields(&self) -> serde_json::Value {
+    fn error_fields(&self) -> ErrorFields {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
@@ -187,8 +195,6 @@ fn messages(value: &serde_json::Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     fn answer(writes: bool, content_type: &str, body: &str) -> Response {

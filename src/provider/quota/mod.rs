@@ -99,9 +99,9 @@ impl EndpointQuota {
         })))
     }
 
-    /// The quota of a provider object, created if there is none, with these limits from now on. A limit of 0 counts as
-    /// 1. Rates apply to any 60 seconds. What was sent in the last minute counts even if the quota was dropped in
-    ///    between: deleting a provider object and creating it again gives no second quota.
+    /// The quota of a provider object, created if there is none, with these limits from now on. A limit is at least 1.
+    /// Rates apply to any 60 seconds. What was sent in the last minute counts even if the quota was dropped in between:
+    /// deleting a provider object and creating it again gives no second quota.
     pub fn quota(&self, key: String, limits: Limits) -> Quota {
         let mut state = self.lock();
         state.drop_unused();

@@ -64,7 +64,7 @@ impl<'a> ProjectMembers<'a> {
     async fn page(&self, part: Part<'_>) -> Result<MembersPage, Refusal> {
         match &self.api {
             MembersApi::ManagementV1 => match v1::page(self.calls, self.project, part).await {
-                Err(refusal) => Err(self.explained(refusal).await),
+                Err(refusal) => Err(self.explained(refusal, false).await),
                 page => page,
             },
             MembersApi::InternalPermissionV2(resource) => v2::page(self.calls, resource, part).await,
@@ -86,11 +86,12 @@ impl<'a> ProjectMembers<'a> {
     }
 
     /// A refused call about members, after a read of the project where that may show what the refusal means: after one
-    /// for lack of permissions that the project no longer exists, and after one that reports no project that it is
-    /// missing or belongs to another organization.
-    async fn explained(&self, refused: Refusal) -> Refusal {
+    /// for lack of permissions that the project no longer exists, and after one that reports no project when a member is
+    /// added (`adds`) that it is missing or belongs to another organization.
+    async fn explained(&self, refused: Refusal, adds: bool) -> Refusal {
         let lacks_rights = refused.meaning.is_for_lack_of_rights();
-        if !lacks_rights && !matches!(refused.meaning, Meaning::NoProjectHere | Meaning::NoGrantHere) {
+        let names_none = adds && matches!(refused.meaning, Meaning::NoProjectHere | Meaning::NoGrantHere);
+        if !lacks_rights && !names_none {
             return refused;
         }
         let Err(located) = self.locate().await else { return refused };
@@ -129,7 +130,7 @@ impl<'a> ProjectMember<'a> {
             }
         };
         match written {
-            Err(refused) => Err(self.members.explained(refused).await),
+            Err(refused) => Err(self.members.explained(refused, matches!(write, MemberWrite::Add(_))).await),
             version => version,
         }
     }

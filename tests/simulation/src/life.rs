@@ -1,7 +1,7 @@
 //! The life cycle of a process: it may be killed at any moment, or suspended for some time.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -18,17 +18,40 @@ struct Inner {
     over: Notify,
     paused: AtomicBool,
     wakers: Mutex<Vec<Waker>>,
+    passes: AtomicUsize,
+    most_passes: AtomicUsize,
 }
 
 impl Life {
     /// A new one.
     pub fn new(name: String) -> Self {
-        Self(Arc::new(Inner { name, over: Notify::new(), paused: AtomicBool::new(false), wakers: Mutex::default() }))
+        Self(Arc::new(Inner {
+            name,
+            over: Notify::new(),
+            paused: AtomicBool::new(false),
+            wakers: Mutex::default(),
+            passes: AtomicUsize::new(0),
+            most_passes: AtomicUsize::new(0),
+        }))
     }
 
     /// The name of the process.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// Runs a pass of the process.
+    pub async fn pass<T>(&self, pass: impl Future<Output = T>) -> T {
+        let running = self.0.passes.fetch_add(1, Ordering::Relaxed) + 1;
+        self.0.most_passes.fetch_max(running, Ordering::Relaxed);
+        let result = self.live(pass).await;
+        self.0.passes.fetch_sub(1, Ordering::Relaxed);
+        result
+    }
+
+    /// The most passes that have run at once.
+    pub fn most_passes(&self) -> usize {
+        self.0.most_passes.load(Ordering::Relaxed)
     }
 
     /// Kills the process.

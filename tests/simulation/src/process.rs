@@ -82,7 +82,10 @@ impl Process {
         wired(&ctx);
         let within = {
             let life = life.clone();
-            move |task| life.live(task).boxed()
+            move |task| {
+                let life = life.clone();
+                async move { life.pass(task).await }.boxed()
+            }
         };
         let reconciling = reconciling(ctx, within, pending());
         let work = join(reconciling, join(background, event_task));

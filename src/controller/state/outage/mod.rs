@@ -186,12 +186,6 @@ impl Outage {
         waits
     }
 
-    /// Waits until the API server is not known to be unavailable.
-    pub async fn is_over(&self) {
-        // The channel stays open, because `self` owns the sender.
-        let _ = self.available().wait_for(|available| *available).await;
-    }
-
     /// False while the API server is unavailable.
     pub fn available(&self) -> signal::Receiver<bool> {
         self.available.subscribe()
