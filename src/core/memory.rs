@@ -71,7 +71,7 @@ pub struct Attempt {
     /// The grants could not be recorded.
     pub unrecorded: bool,
     /// The write that was answered and is not confirmed yet.
-    pub sent: Option<SentWrite>,
+    pub sent: Option<Box<SentWrite>>,
     /// A change that was refused because the member differs from the one in the list.
     pub missed: Option<Change>,
     /// In how many rounds another writer changed the member before a write was confirmed.
@@ -231,6 +231,10 @@ impl Memory {
     pub fn end(&mut self, snapshot: &Snapshot, outcome: &PassOutcome) -> bool {
         let attempt = std::mem::take(&mut self.attempt);
         self.refused.retain(|_, refused| !refused.is_suspected);
+        // An emptied set keeps its last node, and there is one of each for every target.
+        for grants in [&mut self.tentative, &mut self.unsent] {
+            grants.is_empty().then(|| *grants = BTreeSet::new());
+        }
         match outcome.kind {
             PassEnd::Settled => {
                 self.contested = 0;
@@ -262,7 +266,7 @@ impl Memory {
         let sent = self.attempt.sent.as_mut().filter(|sent| observation.listed >= sent.look_at)?;
         match confirmation(&sent.apply.change, sent.receipt, observation.member.as_ref(), capabilities) {
             Confirmation::Shown => {
-                let SentWrite { apply, receipt, .. } = self.attempt.sent.take()?;
+                let SentWrite { apply, receipt, .. } = *self.attempt.sent.take()?;
                 self.carried_out(&apply, now);
                 Some(ConfirmedWrite { effects: apply.effects, kept: receipt.kept })
             }
@@ -332,7 +336,7 @@ impl Memory {
             (Ok(receipt), WritePurpose::Plan { .. } | WritePurpose::Fallback { .. }) => {
                 self.stalled = None;
                 self.try_next_suspect();
-                self.attempt.sent = Some(SentWrite {
+                self.attempt.sent = Some(Box::new(SentWrite {
                     apply,
                     receipt,
                     ended: now,
@@ -341,7 +345,7 @@ impl Memory {
                     is_late: false,
                     repairs: 0,
                     explained: None,
-                });
+                }));
             }
             (Err(_), WritePurpose::Fallback { .. }) => {}
             (Err(Error::Changed { .. }), WritePurpose::Plan { .. } | WritePurpose::Repair) => {

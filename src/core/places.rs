@@ -3,8 +3,6 @@
 //! Every pass evaluates all declarations of its target. Any user who may create ProjectMemberships can create thousands
 //! that name one target. Without a bound, each of thousands of passes would read thousands of objects.
 
-use std::collections::{BTreeSet, HashMap};
-
 use jiff::Timestamp;
 
 /// How many declarations of one target through one provider object are evaluated.
@@ -24,54 +22,48 @@ pub enum Claim {
 /// The key of a declaration: namespace and name.
 pub type DeclarationKey = (String, String);
 
-/// The declarations of one target through one provider object, by their claims and then by age.
-#[derive(Debug, Default)]
-pub struct Places {
-    ranked: BTreeSet<Rank>,
-    ranks: HashMap<DeclarationKey, Rank>,
-}
-
 /// The order of declarations: by claim, then by age with the oldest first.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    claim: Claim,
-    created: Timestamp,
-    key: DeclarationKey,
-}
+pub type Rank = (Claim, Timestamp);
+
+/// The declarations of one target through one provider object, in their order.
+#[derive(Debug, Default)]
+pub struct Places(Vec<(Rank, DeclarationKey)>);
 
 impl Places {
-    /// Enters a declaration, or changes its claim.
-    pub fn put(&mut self, key: &DeclarationKey, claim: Claim, created: Timestamp) {
-        let rank = Rank { claim, created, key: key.clone() };
-        if let Some(before) = self.ranks.insert(key.clone(), rank.clone()) {
-            self.ranked.remove(&before);
+    /// Enters a declaration. It must not have been entered, or was removed.
+    pub fn put(&mut self, key: &DeclarationKey, rank: Rank) {
+        let entry = (rank, key.clone());
+        if let Err(at) = self.0.binary_search(&entry) {
+            // Most targets have a single declaration.
+            self.0.reserve_exact(usize::from(self.0.is_empty()));
+            self.0.insert(at, entry);
         }
-        self.ranked.insert(rank);
     }
 
-    /// Removes a declaration.
-    pub fn remove(&mut self, key: &DeclarationKey) {
-        if let Some(rank) = self.ranks.remove(key) {
-            self.ranked.remove(&rank);
+    /// Removes a declaration that was entered with this rank.
+    pub fn remove(&mut self, key: &DeclarationKey, rank: Rank) {
+        if let Ok(at) = self.0.binary_search(&(rank, key.clone())) {
+            self.0.remove(at);
         }
     }
 
     /// Whether there is no declaration.
     pub fn is_empty(&self) -> bool {
-        self.ranks.is_empty()
+        self.0.is_empty()
     }
 
     /// The declarations that have a place: all that hold access, and up to the bound the others in their order.
     pub fn placed(&self) -> impl Iterator<Item = &DeclarationKey> {
-        let ranked = self.ranked.iter().enumerate();
+        let holds_access = |claim: &Claim| *claim == Claim::HoldsAccess;
+        let ranked = self.0.iter().enumerate();
         ranked
-            .take_while(|(place, rank)| *place < MOST_DECLARATIONS || rank.claim == Claim::HoldsAccess)
-            .map(|(_, rank)| &rank.key)
+            .take_while(move |(place, ((claim, _), _))| *place < MOST_DECLARATIONS || holds_access(claim))
+            .map(|(_, (_, key))| key)
     }
 
     /// Whether a declaration has a place.
     pub fn has_place(&self, key: &DeclarationKey) -> bool {
-        self.ranks.len() <= MOST_DECLARATIONS || self.placed().any(|placed| placed == key)
+        self.0.len() <= MOST_DECLARATIONS || self.placed().any(|placed| placed == key)
     }
 }
 
@@ -91,7 +83,7 @@ mod tests {
     fn full(declarations: usize) -> Places {
         let mut places = Places::default();
         // The youngest is entered first: only age decides, not the order of entry.
-        (0..declarations).rev().for_each(|number| places.put(&key(number), Claim::MayCount, at(number)));
+        (0..declarations).rev().for_each(|number| places.put(&key(number), (Claim::MayCount, at(number))));
         places
     }
 
@@ -105,7 +97,7 @@ mod tests {
         assert_eq!(without_place(&full(64), 64), Vec::<usize>::new());
         assert_eq!(without_place(&full(67), 67), [64, 65, 66]);
         let mut places = full(67);
-        places.remove(&key(3));
+        places.remove(&key(3), (Claim::MayCount, at(3)));
         assert_eq!(without_place(&places, 67), [3, 65, 66], "the oldest of those that waited comes next");
         assert_eq!(places.placed().count(), MOST_DECLARATIONS);
     }
@@ -115,16 +107,19 @@ mod tests {
     fn a_declaration_that_holds_access_keeps_its_place_and_one_that_may_not_count_takes_none() {
         let mut places = full(64);
         // Those that hold access are the youngest.
-        (64..70).for_each(|number| places.put(&key(number), Claim::HoldsAccess, at(number)));
+        (64..70).for_each(|number| places.put(&key(number), (Claim::HoldsAccess, at(number))));
         assert_eq!(without_place(&places, 70), [58, 59, 60, 61, 62, 63]);
         // Older declarations that no rule allows.
-        (0..1000).for_each(|number| places.put(&key(5000 + number), Claim::Other, at(0)));
+        (0..1000).for_each(|number| places.put(&key(5000 + number), (Claim::Other, at(0))));
         assert_eq!(without_place(&places, 70), [58, 59, 60, 61, 62, 63]);
         // The access that it held has ended.
-        places.put(&key(69), Claim::MayCount, at(69));
+        places.remove(&key(69), (Claim::HoldsAccess, at(69)));
+        places.put(&key(69), (Claim::MayCount, at(69)));
         assert_eq!(without_place(&places, 70), [59, 60, 61, 62, 63, 69]);
         // More declarations than the bound hold access, as those of a version without the bound may.
-        (0..100).for_each(|number| places.put(&key(number), Claim::HoldsAccess, at(number)));
+        let mut places = Places::default();
+        (0..100).for_each(|number| places.put(&key(number), (Claim::HoldsAccess, at(number))));
+        (0..1000).for_each(|number| places.put(&key(5000 + number), (Claim::Other, at(0))));
         assert_eq!((places.placed().count(), without_place(&places, 100)), (100, Vec::new()));
     }
 }

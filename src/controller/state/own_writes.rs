@@ -35,9 +35,9 @@ struct ObjectWrites {
     /// ended and could not report them any more.
     managed: Option<BTreeSet<(String, Option<String>)>>,
     /// The pending grants that are being written, or whose write failed.
-    recording: Option<PendingGrants>,
+    recording: Option<Box<PendingGrants>>,
     /// The pending grants that this process has written, until the status includes them.
-    pending: Option<PendingGrants>,
+    pending: Option<Box<PendingGrants>>,
     /// The object has recorded access, as the status or the operator's own pending grants show.
     holds_access: bool,
     /// The roles of the pending grants that the object had before this replica began to act.
@@ -72,7 +72,7 @@ impl OwnWrites {
     /// Marks the beginning of the write of pending grants: the annotation of the object with this uid is the operator's
     /// own if it contains them.
     pub fn records(&self, uid: &str, pending: &PendingGrants) {
-        self.0.lock().entry(uid.to_owned()).or_default().recording = Some(pending.clone());
+        self.0.lock().entry(uid.to_owned()).or_default().recording = Some(Box::new(pending.clone()));
     }
 
     /// Stores the response to a write. Under allow rules, the roles that the write recorded are trusted from now on; those
@@ -229,7 +229,7 @@ impl ObjectWrites {
     /// Includes an object's pending grants in its status.
     fn include_pending(&mut self, object: &mut ProjectMembership) {
         let found = PendingGrants::unobserved(object);
-        if found.is_some() && found == self.recording {
+        if found.is_some() && found.as_ref() == self.recording.as_deref() {
             self.pending = self.recording.take();
         }
         let observed = object.status.as_ref().and_then(|status| status.observed_pending_grants);
@@ -237,18 +237,19 @@ impl ObjectWrites {
         if let Some(pending) = &self.pending {
             // It counts until the status includes it, also if another writer has replaced it.
             object.annotations_mut().insert(PENDING_GRANTS.to_owned(), pending.to_annotation());
-            object.include(pending.clone());
+            object.include((**pending).clone());
         }
         let status = object.status.as_ref();
         self.holds_access = status.is_some_and(|s| !(s.managed_roles.is_empty() && s.carried_roles.is_empty()));
-        if let Some(found) = found.filter(|found| Some(found) != self.pending.as_ref()) {
+        if let Some(found) = found.filter(|found| Some(found) != self.pending.as_deref()) {
             object.include_found(found, self.is_older);
         }
     }
 
-    /// Notes that the watch has shown this resourceVersion; it shows no earlier one after that.
+    /// Notes that the store has the object with this resourceVersion; it gets no earlier one after that.
     fn passed(&mut self, shown: u64) {
         self.made.retain(|made| *made >= shown);
+        self.object.take_if(|object| revision(&object.metadata) <= shown);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::api::membership::{PendingGrants, ProjectRef, SubjectRef};
 use crate::api::{ProjectMembership, Reason, SubjectKind};
 use crate::controller::provider_key::ProviderKey;
 use crate::core::memory::Memory;
-use crate::core::places::{Claim, DeclarationKey, Places};
+use crate::core::places::{Claim, DeclarationKey, Places, Rank};
 use crate::core::policy::PinnedIds;
 use crate::core::precedence::Evidence;
 use crate::core::snapshot::ready;
@@ -112,13 +112,14 @@ pub struct Targets {
 
 #[derive(Debug, Default)]
 struct Index {
-    objects: HashMap<TargetKey, HashMap<DeclaringProvider, TargetEntry>>,
+    objects: HashMap<TargetKey, Vec<TargetEntry>>,
     seen: HashMap<DeclarationKey, IndexedObject>,
 }
 
 /// What is known of a target through one provider object. It is dropped with the last declaration.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct TargetEntry {
+    through: DeclaringProvider,
     places: Places,
     remembered: Arc<Mutex<TargetMemory>>,
 }
@@ -140,6 +141,8 @@ struct IndexedObject {
     found: PinnedIds,
     /// How many lookups of its names have failed in a row.
     failed: u32,
+    /// The rank with which it was entered among the declarations of its target.
+    entered: Option<Rank>,
 }
 
 impl IndexedObject {
@@ -219,7 +222,7 @@ impl Targets {
             Unit::Object(key) => vec![reference_to(key)],
             Unit::Target(through, target) => {
                 let index = self.entries.lock();
-                let entry = index.objects.get(target).and_then(|units| units.get(through));
+                let entry = index.entry(through, target);
                 entry.into_iter().flat_map(|entry| entry.places.placed()).map(reference_to).collect()
             }
         }
@@ -246,7 +249,7 @@ impl Targets {
             Unit::Object(_) | Unit::Provider(_) => Arc::default(),
             Unit::Target(through, target) => {
                 let index = self.entries.lock();
-                let entry = index.objects.get(target).and_then(|units| units.get(through));
+                let entry = index.entry(through, target);
                 entry.map(|entry| entry.remembered.clone()).unwrap_or_default()
             }
         }
@@ -314,6 +317,10 @@ impl Targets {
 }
 
 impl Index {
+    fn entry(&self, through: &DeclaringProvider, target: &TargetKey) -> Option<&TargetEntry> {
+        self.objects.get(target)?.iter().find(|entry| entry.through == *through)
+    }
+
     /// The entry of the object, unless that belongs to a former object of this name.
     fn known(&mut self, object: &ProjectMembership) -> Option<&mut IndexedObject> {
         self.seen.get_mut(&key_of(object)).filter(|seen| Some(&seen.uid) == object.metadata.uid.as_ref())
@@ -332,7 +339,7 @@ impl Index {
     fn unit_of(&self, key: &DeclarationKey) -> Unit {
         let seen = self.seen.get(key);
         let placed = seen.and_then(|seen| Some((&seen.through, seen.target.as_ref()?))).filter(|(through, target)| {
-            let entry = self.objects.get(*target).and_then(|units| units.get(*through));
+            let entry = self.entry(through, target);
             entry.is_some_and(|entry| entry.places.has_place(key))
         });
         match placed {
@@ -345,7 +352,7 @@ impl Index {
         let (key, uid) = (key_of(object), object.uid().unwrap_or_default());
         let known = self.seen.get(&key);
         let same = known.filter(|known| known.uid == uid);
-        let seen = IndexedObject {
+        let mut seen = IndexedObject {
             target: TargetKey::of(object, &self.pinned(object)),
             through: DeclaringProvider::of(object),
             fingerprint: fingerprint_of(object),
@@ -359,6 +366,7 @@ impl Index {
             ),
             found: same.map(|same| same.found.clone()).unwrap_or_default(),
             failed: same.map_or(0, |same| same.failed),
+            entered: known.and_then(|known| known.entered),
             uid,
         };
         if known == Some(&seen) {
@@ -366,6 +374,7 @@ impl Index {
         }
         // An object that was deleted and created again under its name may declare another target.
         let moved = known.is_some_and(|known| (&known.target, &known.through) != (&seen.target, &seen.through));
+        seen.entered.take_if(|_| moved);
         let before = self.seen.insert(key.clone(), seen);
         let mut due = before.filter(|_| moved).map_or_else(BTreeSet::new, |before| self.leave(&before, &key));
         due.extend(self.place(&key, true));
@@ -375,21 +384,28 @@ impl Index {
     /// Gives a declaration the place that it has a claim to. `is_new`: its content changed. Returns the other units for
     /// which a pass is due.
     fn place(&mut self, key: &DeclarationKey, is_new: bool) -> BTreeSet<Unit> {
-        let Some((seen, target)) = self.seen.get(key).and_then(|seen| Some((seen, seen.target.clone()?))) else {
+        let Some((seen, target)) = self.seen.get_mut(key).and_then(|seen| seen.target.clone().map(|it| (seen, it)))
+        else {
             return BTreeSet::new();
         };
-        let (through, claim, created) = (seen.through.clone(), seen.claim(), seen.created);
-        self.changed(&target, &through, key, is_new, |places| places.put(key, claim, created))
+        let (through, rank) = (seen.through.clone(), (seen.claim(), seen.created));
+        let before = seen.entered.replace(rank);
+        self.changed(&target, &through, key, is_new, |places| {
+            if let Some(before) = before {
+                places.remove(key, before);
+            }
+            places.put(key, rank);
+        })
     }
 
     fn leave(&mut self, seen: &IndexedObject, key: &DeclarationKey) -> BTreeSet<Unit> {
-        let Some(target) = &seen.target else {
+        let (Some(target), Some(rank)) = (&seen.target, seen.entered) else {
             return BTreeSet::new();
         };
-        let mut due = self.changed(target, &seen.through, key, true, |places| places.remove(key));
+        let mut due = self.changed(target, &seen.through, key, true, |places| places.remove(key, rank));
         if let Some(units) = self.objects.get_mut(target) {
-            units.retain(|_, entry| !entry.places.is_empty());
-            if units.contains_key(&seen.through) {
+            units.retain(|entry| !entry.places.is_empty());
+            if units.iter().any(|entry| entry.through == seen.through) {
                 due.insert(Unit::Target(seen.through.clone(), target.clone()));
             }
             if units.is_empty() {
@@ -408,8 +424,14 @@ impl Index {
         is_new: bool,
         change: impl FnOnce(&mut Places),
     ) -> BTreeSet<Unit> {
-        let units = self.objects.entry(target.clone()).or_default();
-        let TargetEntry { places, .. } = units.entry(through.clone()).or_default();
+        // Most targets are declared through a single provider object.
+        let units = self.objects.entry(target.clone()).or_insert_with(|| Vec::with_capacity(1));
+        let at = units.iter().position(|entry| entry.through == *through).unwrap_or_else(|| {
+            let (through, places, remembered) = (through.clone(), Places::default(), Arc::default());
+            units.push(TargetEntry { through, places, remembered });
+            units.len() - 1
+        });
+        let places = &mut units[at].places;
         let before: BTreeSet<DeclarationKey> = places.placed().cloned().collect();
         change(places);
         let after: BTreeSet<DeclarationKey> = places.placed().cloned().collect();
@@ -429,7 +451,7 @@ impl Index {
     }
 
     fn rivals(&self, through: &DeclaringProvider, target: &TargetKey) -> impl Iterator<Item = Unit> {
-        let units = self.objects.get(target).into_iter().flat_map(HashMap::keys);
+        let units = self.objects.get(target).into_iter().flatten().map(|entry| &entry.through);
         units.filter(move |other| *other != through).map(move |other| Unit::Target(other.clone(), target.clone()))
     }
 }
