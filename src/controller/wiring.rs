@@ -210,8 +210,8 @@ fn leads(leadership: &Arc<Leadership>) -> impl Future<Output = ()> + Send + 'sta
 }
 
 /// Calls `wake` with each object that another writer changed, or that is watched for the first time.
-async fn changes_by_others<K: Resource + Send>(
-    objects: impl Stream<Item = Result<K, watcher::Error>> + Send,
+async fn changes_by_others<K: Resource + Send + Sync>(
+    objects: impl Stream<Item = Result<Arc<K>, watcher::Error>> + Send,
     ctx: Arc<Context>,
     wake: impl Fn(&Context, &K) + Send,
 ) {

@@ -131,19 +131,18 @@ pub fn objects<K>(
     handlers: Handlers<impl Fn(&mut K) + Send + 'static, impl Fn(&Event<K>) + Send + 'static>,
     leads: impl Future<Output = ()> + Send + 'static,
     listed: signal::Sender<bool>,
-) -> impl Stream<Item = Result<K, watcher::Error>> + Send
+) -> impl Stream<Item = Result<Arc<K>, watcher::Error>> + Send
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
     K::DynamicType: Hash + Eq + Clone,
 {
     let Handlers { complete, on_event } = handlers;
     let leads = leads.shared();
-    let mut listed_so_far = Vec::new();
     let namespaces: Vec<Option<String>> = apis.iter().map(|api| api.namespace().map(str::to_owned)).collect();
     let mut merge = Merge::new(apis.len());
     let led = Arc::new(AtomicBool::new(false));
     let all_led = led.clone();
-    let store = writer.as_reader();
+    let (store, reflected) = (writer.as_reader(), writer.as_reader());
     let parts = apis.into_iter().enumerate().map(|(part, api)| {
         let standing_by = watch(api.clone(), config()).take_until(leads.clone());
         let acting = watch(api, config());
@@ -190,25 +189,23 @@ where
                 }
             }
         })
-        .flat_map(move |event| stream::iter(applied(&mut listed_so_far, event)))
+        .flat_map(move |event| stream::iter(applied(&reflected, event)))
 }
 
-/// The objects that an event reports as applied. Objects of a list are returned when the list ends: the store does not
-/// contain its new objects before that, and a pass over an object that the store lacks does nothing. `listed`: the
-/// objects of the list so far.
-fn applied<K, E>(listed: &mut Vec<K>, event: Result<Event<K>, E>) -> Vec<Result<K, E>> {
+/// The objects that an event reports as applied. Objects of a list are returned when the list ends, from the store: it
+/// does not contain new objects before that, and a pass over an object that the store lacks does nothing.
+fn applied<K, E>(store: &Store<K>, event: Result<Event<K>, E>) -> Vec<Result<Arc<K>, E>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
     match event {
-        Ok(Event::Init) => {
-            listed.clear();
-            Vec::new()
+        Ok(Event::InitDone) => {
+            let mut listed = store.state();
+            listed.sort_by_cached_key(|object| (object.namespace(), object.name_any()));
+            listed.into_iter().map(Ok).collect()
         }
-        Ok(Event::InitApply(object)) => {
-            listed.push(object);
-            Vec::new()
-        }
-        Ok(Event::InitDone) => listed.drain(..).map(Ok).collect(),
-        Ok(Event::Apply(object)) => vec![Ok(object)],
-        Ok(Event::Delete(_)) => Vec::new(),
+        Ok(Event::Apply(object)) => vec![Ok(Arc::new(object))],
+        Ok(Event::Init | Event::InitApply(_) | Event::Delete(_)) => Vec::new(),
         Err(error) => vec![Err(error)],
     }
 }
@@ -253,6 +250,9 @@ pub fn readable<K: Resource<DynamicType = ()>>(event: Event<Stored<K>>, metrics:
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
     use super::*;
 
     #[test]
@@ -270,18 +270,27 @@ mod tests {
     #[test]
     fn the_objects_of_a_list_are_processed_when_it_is_complete() {
         use Event::{Apply, Delete, Init, InitApply, InitDone};
-        let mut listed = Vec::new();
-        let mut after = |event| applied::<u8, ()>(&mut listed, Ok(event));
-        assert_eq!(after(Apply(1)), [Ok(1)]);
-        for event in [Init, InitApply(2), InitApply(3)] {
-            assert_eq!(after(event), [], "the list isn't read to its end");
+        let mut writer = Writer::default();
+        let mut after = |event: Event<ConfigMap>| {
+            writer.apply_watcher_event(&event);
+            let applied: Vec<Result<_, ()>> = applied(&writer.as_reader(), Ok(event));
+            applied.into_iter().map(|object| object.unwrap().name_any()).collect::<Vec<_>>()
+        };
+        let object = |name: &str| ConfigMap {
+            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+            ..ConfigMap::default()
+        };
+        assert_eq!(after(Apply(object("a"))), ["a"]);
+        let none: [&str; 0] = [];
+        for event in [Init, InitApply(object("c")), InitApply(object("b"))] {
+            assert_eq!(after(event), none, "the list isn't read to its end");
         }
-        assert_eq!(after(InitDone), [Ok(2), Ok(3)]);
-        assert_eq!(after(Delete(3)), []);
+        assert_eq!(after(InitDone), ["b", "c"]);
+        assert_eq!(after(Delete(object("c"))), none);
         // A list that was interrupted starts again.
-        for event in [Init, InitApply(4), Init, InitApply(5)] {
-            assert_eq!(after(event), []);
+        for event in [Init, InitApply(object("d")), Init, InitApply(object("e"))] {
+            assert_eq!(after(event), none);
         }
-        assert_eq!(after(InitDone), [Ok(5)]);
+        assert_eq!(after(InitDone), ["e"]);
     }
 }
