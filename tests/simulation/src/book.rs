@@ -19,6 +19,8 @@ pub const MEMBERSHIPS: &str = "projectmemberships";
 /// How long after a manual change, or an edit, a write may still be based on the state before: the longest delay of a
 /// request, a late watch and the age of a list.
 const UNDER_WAY: Duration = Duration::from_secs(120);
+/// How old the list on which a write is based usually is when the write is sent.
+const LISTED: Duration = Duration::from_secs(1);
 
 /// The observer. Clones share it.
 #[derive(Clone)]
@@ -42,9 +44,17 @@ struct State {
     /// Roles that an object with `deletionPolicy: Orphan` may have left.
     orphaned: BTreeSet<(TargetKey, String)>,
     /// What was recorded when a request was sent.
-    records: BTreeMap<String, Vec<(Timestamp, Records)>>,
+    records: BTreeMap<String, Vec<SentRecords>>,
     /// Writes since the last check, to detect whether the state is stable.
     writes: Vec<String>,
+}
+
+/// What was recorded when a request was sent.
+#[derive(Clone)]
+struct SentRecords {
+    sent: Timestamp,
+    at: Instant,
+    records: Records,
 }
 
 /// Until when a role may be in force according to the records; `None`: permanently.
@@ -186,14 +196,19 @@ impl Book {
         line: &str,
         target: TargetKey,
         (before, after): (&Roles, &Roles),
-        (sent, records): &(Timestamp, Records),
+        SentRecords { sent, at, records }: &SentRecords,
     ) {
         for (role, end) in after {
             if before.get(role) == Some(end) {
                 continue;
             }
             if !before.contains_key(role) {
-                self.lock().granted.insert((target, role.clone()), true);
+                let key = (target, role.clone());
+                let mut state = self.lock();
+                // It was there when the write was decided: the provider has no compare and swap.
+                let crossed = state.by_hand.get(&key).is_some_and(|hand| *hand + LISTED > *at);
+                let is_ours = records.contains_key(&key) || !crossed;
+                state.granted.insert(key, is_ours);
             }
             let beyond = |what: String| {
                 let what = format!("{who}: {line} gives {role} until {end:?} to {target:?}: {what}");
@@ -228,7 +243,7 @@ impl Witness for Book {
         let mut state = self.lock();
         state.writes.push(format!("{} {} {}", life.name(), sent.line, sent.body));
         let of = state.records.entry(format!("{}{}", sent.line, sent.body)).or_default();
-        of.push((now, records));
+        of.push(SentRecords { sent: now, at: Instant::now(), records });
     }
 
     fn carried_out(
