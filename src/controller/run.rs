@@ -188,16 +188,18 @@ async fn listening(serving: tokio::task::JoinHandle<std::io::Result<()>>, addres
     }
 }
 
-/// Runs the passes over targets and the checks of provider objects until `stopped`, and lets those in progress finish. `within` wraps the task of each
-/// pass.
+/// Runs the passes over targets and the checks of provider objects until `stopped`, and lets those in progress finish.
+/// `within` wraps the task of each pass.
 pub async fn reconciling(
     ctx: Arc<Context>,
     within: impl Fn(BoxFuture<'static, NextPass<TicketResult>>) -> BoxFuture<'static, NextPass<TicketResult>>,
     stopped: impl Future<Output = ()>,
 ) {
     let pass = |unit: Arc<Unit>, brought| {
-        let (name, ctx) = (unit.to_string(), ctx.clone());
-        within(async move { ctx.passes.clone().run(name, reconcile::pass(ctx, unit, brought)).await }.boxed())
+        let (name, ctx, passes) = (unit.to_string(), ctx.clone(), ctx.passes.clone());
+        // Allocated when the pass begins: thousands may be started at once, and few of them run.
+        let pass = async move { Box::pin(reconcile::pass(ctx, unit, brought)).await };
+        within(async move { passes.run(name, pass).await }.boxed())
     };
     let waits = |unit: &Arc<Unit>, ticket| {
         let (name, ctx) = (unit.to_string(), ctx.clone());
