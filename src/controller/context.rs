@@ -98,7 +98,7 @@ impl Context {
 
     /// The newest known version of an object: from the watch, or from the response to the operator's own last write.
     pub fn latest(&self, reference: &ObjectRef<ProjectMembership>) -> Option<Arc<ProjectMembership>> {
-        let watched = self.memberships.get(reference).map(|watched| self.written.newer(watched));
+        let watched = self.written.newer(|| self.memberships.get(reference));
         watched.or_else(|| self.tombstones.get(reference))
     }
 

@@ -71,7 +71,9 @@ pub fn on_event(ctx: &Context, event: &Event<ProjectMembership>) {
                 let uid = object.uid().unwrap_or_default();
                 if there.is_none_or(|there| there.uid() != object.uid()) && state.misses(&uid) {
                     state.holds.remove(&uid);
-                    found(&mut state, ctx, ctx.written.newer(object));
+                    if let Some(object) = ctx.written.newer(|| Some(object)) {
+                        found(&mut state, ctx, object);
+                    }
                 }
             }
         }

@@ -206,22 +206,14 @@ impl OwnWrites {
         self.len() == 0
     }
 
-    /// The newer of the watched version and the response to the operator's own last write.
-    pub fn newer(&self, watched: Arc<ProjectMembership>) -> Arc<ProjectMembership> {
-        let Some(uid) = watched.uid() else {
-            return watched;
-        };
-        let mut written = self.0.lock();
-        let Some(own) = written.get_mut(&uid) else {
-            return watched;
-        };
-        match &own.object {
-            Some(ours) if revision(&ours.metadata) > revision(&watched.metadata) => ours.clone(),
-            Some(_) | None => {
-                own.object = None;
-                watched
-            }
-        }
+    /// The newer of the watched version, which `watched` reads, and the response to the operator's own last write. Both
+    /// are read under one lock: the response is dropped as soon as the watch shows it.
+    pub fn newer(&self, watched: impl FnOnce() -> Option<Arc<ProjectMembership>>) -> Option<Arc<ProjectMembership>> {
+        let written = self.0.lock();
+        let watched = watched()?;
+        let own = watched.metadata.uid.as_ref().and_then(|uid| written.get(uid)?.object.as_ref());
+        let ours = own.filter(|ours| revision(&ours.metadata) > revision(&watched.metadata));
+        Some(ours.cloned().unwrap_or(watched))
     }
 }
 
@@ -274,6 +266,8 @@ fn revision(metadata: &ObjectMeta) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const UID: &str = "7d0c";
@@ -294,6 +288,36 @@ mod tests {
         assert!(written.ended(UID, Some(&version(4))), "version 2 is another writer's");
         assert!(written.is_own(&version(4)));
         assert!(!written.is_own(&version(5)));
+    }
+
+    /// Seen failing when the response was looked up after the store was read: a pass wrote what it had written before, and
+    /// the API server refused it (409).
+    #[test]
+    fn a_response_that_the_watch_shows_while_the_store_is_read_is_not_missed() {
+        let object = |number: u64| {
+            let target = json!({
+                "providerRef": {"name": "infisical"}, "project": {"id": "web"},
+                "subject": {"kind": "Identity", "id": "ci"}, "roles": [{"role": "viewer"}],
+            });
+            let spec = serde_json::from_value(target).unwrap();
+            ProjectMembership { metadata: version(number), spec, status: None }
+        };
+        let written = OwnWrites::default();
+        written.begins(UID);
+        assert!(!written.ended(UID, Some(&version(2))));
+        written.remember(&object(1), object(2));
+        std::thread::scope(|threads| {
+            let latest = written.newer(|| {
+                // The store was read, and the watch goes on.
+                let watch = threads.spawn(|| written.is_own(&version(2)));
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                assert!(!watch.is_finished(), "it waits until both are read");
+                Some(Arc::new(object(1)))
+            });
+            assert_eq!(latest.map(|latest| revision(&latest.metadata)), Some(2));
+        });
+        let latest = written.newer(|| Some(Arc::new(object(3))));
+        assert_eq!(latest.map(|latest| revision(&latest.metadata)), Some(3));
     }
 
     #[test]
