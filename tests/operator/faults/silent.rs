@@ -97,8 +97,12 @@ async fn what_waits_on_a_connection_that_went_silent_is_late_by_the_limit_of_a_r
         stage.at(&deleted).order(Order::always(Fault::DelayAfter(Duration::from_millis(2_500))).on(method, &path));
         until(first - BEFORE - SignedDuration::from_secs(2)).await;
         stage.api.ask_to_delete(&deleted.object()).await;
+        crate::support::eventually(Duration::from_secs(4), "the deletion is under way", async || {
+            let writes = deleted.writes();
+            if writes.len() == 2 { Ok(()) } else { Err(format!("{writes:#?}")) }
+        })
+        .await;
         until(first - BEFORE).await;
-        assert_eq!(deleted.writes().len(), 2, "the deletion is under way: {:#?}", deleted.writes());
         proxy.silence();
         let silent = Instant::now();
         let edit = json!({"spec": {"roles": [{"role": "viewer"}, {"role": "deployer"}]}});
