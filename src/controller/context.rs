@@ -53,10 +53,10 @@ pub struct Context {
     pub in_use: InUse,
     /// Whether the API server is available, and what waits until it is.
     pub outage: Arc<Outage>,
-    /// The quota for writes to memberships: namespaces are served in turn (round robin).
-    pub turns: Quota,
-    /// The quota of passes over targets that write to memberships, also round robin.
-    pub passes_that_write: Quota,
+    /// The slots of writes to memberships: namespaces are served in turn (round robin).
+    pub write_slots: Quota,
+    /// The slots of passes over targets that write to memberships, also round robin.
+    pub pass_slots: Quota,
     /// Which objects share a target, and the state of each target.
     pub targets: Targets,
     /// Objects that were deleted without the operator's release: their finalizer was removed by force.

@@ -67,7 +67,7 @@ fn rank(connection: &Connection) -> impl Ord + use<> {
 /// Evaluates an object as if it were the only declaration of its target.
 pub fn alone(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> DeclarationEvaluation {
     let (no_others, labels) = (BTreeSet::new(), labels(ctx, object));
-    let (record, capabilities) = (ctx.written.record(object), resolved.capabilities());
+    let (record, capabilities) = (ctx.written.trusted_record(object), resolved.capabilities());
     let trusted = ctx.written.trusted(object, capabilities.added_roles());
     let inputs = EvaluationInputs {
         capabilities,

@@ -1,5 +1,5 @@
-//! The driver: one pass over one target, with one call for each stage of the pipeline in `lib.rs`. What to do next is
-//! decided by [`step::next_step`]; here it is carried out.
+//! The driver: one pass over one target. What to do next is decided by [`step::next_step`]; here it is carried out. `lib.rs`
+//! names the call for each stage of the pipeline.
 
 use std::sync::Arc;
 
@@ -29,7 +29,6 @@ pub async fn pass(ctx: Arc<Context>, unit: Arc<Unit>, brought: Option<TicketResu
     let began = Instant::now();
     let span = report::span(&ctx, &unit);
     let outcome = match &*unit {
-        // On the heap: thousands of passes over targets may wait for their turn.
         Unit::Provider(key) => return Box::pin(providers::check(&ctx, key)).await,
         Unit::Object(_) => object::pass(&ctx, &unit).instrument(span).await,
         Unit::Target(..) => target(&ctx, &unit, brought).instrument(span).await,
@@ -47,10 +46,10 @@ async fn target(
     unit: &Arc<Unit>,
     brought: Option<TicketResult>,
 ) -> Result<NextPass<TicketResult>, EarlyEnd> {
-    let (mut permit, mut turn) = (None, None);
+    let (mut permit, mut slot) = (None, None);
     match brought {
         Some(TicketResult::Permit(brought)) => permit = Some(brought),
-        Some(TicketResult::Turn(brought)) => turn = Some(brought),
+        Some(TicketResult::Slot(brought)) => slot = Some(brought),
         Some(TicketResult::Listed(not_before, outcome)) => {
             ctx.targets.with_memory(unit, |remembered| remembered.memory.listed(not_before.into_std(), outcome));
         }
@@ -61,7 +60,7 @@ async fn target(
         Some(_) => Vec::new(),
         None => Box::pin(record::restore(ctx, unit)).await?,
     };
-    let outcome = steps(ctx, unit, permit, turn).await;
+    let outcome = steps(ctx, unit, permit, slot).await;
     match (outcome, faults.is_empty()) {
         (Ok(pause), false) => Ok(pause.or_earlier(faults::pause(ctx, unit, &EarlyEnd::Faults(faults)))),
         (Err(EarlyEnd::Faults(more)), _) => {
@@ -73,19 +72,20 @@ async fn target(
     }
 }
 
-/// Carries out one step after the other. `permit`: of the provider's quota. `turn`: to write to the API server.
+/// Carries out one step after the other. `permit`: of the provider's quota. `slot`: of the passes that write to the API server.
 async fn steps(
     ctx: &Arc<Context>,
     unit: &Arc<Unit>,
     mut permit: Option<Permit>,
-    mut turn: Option<Permit>,
+    mut slot: Option<Permit>,
 ) -> Result<NextPass<TicketResult>, EarlyEnd> {
     loop {
         let CachedTarget { unresolved, taken } = snapshot::take(ctx, unit);
         let Some(taken) = taken else {
-            let payer = unresolved.first().and_then(|(object, _)| object.namespace()).unwrap_or_default();
-            if !is_turn(ctx, &mut turn, &payer) {
-                return Ok(until_turn(ctx, payer, NextPass::until_woken()));
+            let Some((object, _)) = unresolved.first() else { return Ok(NextPass::until_woken()) };
+            let payer = object.namespace().unwrap_or_default();
+            if !take_slot(ctx, &mut slot, &payer) {
+                return Ok(until_slot(ctx, payer, NextPass::until_woken()));
             }
             return Box::pin(report::unresolved(ctx, unresolved)).await;
         };
@@ -93,10 +93,10 @@ async fn steps(
         report::confirmed(ctx, &taken, confirmed);
         let until = edge.map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
         let pause = NextPass::at(until);
-        if needs_turn(&step) && !is_turn(ctx, &mut turn, &payer) {
+        if needs_slot(&step) && !take_slot(ctx, &mut slot, &payer) {
             // What was done is reported, also while the operator is being stopped.
             let is_unfinished = matches!(step, Step::Report(_));
-            return Ok(NextPass { is_unfinished, ..until_turn(ctx, payer, pause) });
+            return Ok(NextPass { is_unfinished, ..until_slot(ctx, payer, pause) });
         }
         // A permit that a former step waited for may not be needed any more.
         let wanted = wanted_permit(&step);
@@ -139,8 +139,8 @@ fn wanted_permit(step: &Step) -> Option<RequestKind> {
     }
 }
 
-/// Whether a step writes to the API server and can wait for that. What is due to end does not wait.
-fn needs_turn(step: &Step) -> bool {
+/// Whether a step writes to the API server and can wait for a slot. What is due to end does not wait.
+fn needs_slot(step: &Step) -> bool {
     match step {
         Step::Release(_) | Step::Report(_) => true,
         Step::Record { ends, .. } => !ends,
@@ -193,20 +193,21 @@ fn until_listed(
     NextPass { ticket: Some(Ticket { wait, future: Box::pin(list.in_current_span()) }), ..pause }
 }
 
-/// Whether the pass has a turn to write to the API server, or gets one immediately.
-fn is_turn(ctx: &Context, turn: &mut Option<Permit>, payer: &str) -> bool {
-    if turn.is_none() {
-        *turn = ctx.passes_that_write.permit(RequestKind::Write, Urgency::Grant, payer).now_or_never();
+/// Takes a slot of the passes that write to the API server, if the pass has none and one is free. Returns whether it has
+/// one.
+fn take_slot(ctx: &Context, slot: &mut Option<Permit>, payer: &str) -> bool {
+    if slot.is_none() {
+        *slot = ctx.pass_slots.permit(RequestKind::Write, Urgency::Grant, payer).now_or_never();
     }
-    turn.is_some()
+    slot.is_some()
 }
 
-/// The pause until it is the pass's turn to write to the API server.
-fn until_turn(ctx: &Context, payer: String, pause: NextPass<TicketResult>) -> NextPass<TicketResult> {
-    let wait = TicketKey { kind: TicketKind::Turn, urgency: Urgency::Grant, connection: 0 };
-    let turns = ctx.passes_that_write.clone();
-    let turn = async move { TicketResult::Turn(turns.permit(RequestKind::Write, Urgency::Grant, &payer).await) };
-    NextPass { ticket: Some(Ticket { wait, future: Box::pin(turn.in_current_span()) }), ..pause }
+/// The pause until a slot of the passes that write to the API server is free.
+fn until_slot(ctx: &Context, payer: String, pause: NextPass<TicketResult>) -> NextPass<TicketResult> {
+    let wait = TicketKey { kind: TicketKind::Slot, urgency: Urgency::Grant, connection: 0 };
+    let slots = ctx.pass_slots.clone();
+    let slot = async move { TicketResult::Slot(slots.permit(RequestKind::Write, Urgency::Grant, &payer).await) };
+    NextPass { ticket: Some(Ticket { wait, future: Box::pin(slot.in_current_span()) }), ..pause }
 }
 
 /// The pause until a permit is granted.

@@ -122,9 +122,7 @@ pub async fn progress(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot) {
         .with_memory(unit, |remembered| report::progress(snapshot, observation.as_ref(), &remembered.memory));
     for (uid, report) in reports {
         if let Some(declaration) = taken.declaration(&uid) {
-            // The grant was recorded after the snapshot was taken.
-            let object = ctx.latest(&write::reference(&declaration.object));
-            let written = write::status(ctx, object.as_ref().unwrap_or(&declaration.object), &report.status).await;
+            let written = write::status(ctx, &declaration.object, &report.status).await;
             if let Err(error) = written {
                 tracing::debug!(%error, "the progress of a grant was not reported");
             }

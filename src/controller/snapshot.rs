@@ -115,7 +115,7 @@ fn common(ctx: &Context, unit: &Unit, resolved: Vec<(Arc<ProjectMembership>, Res
 /// One declaration, with what is known of it besides the object.
 pub fn declaration(ctx: &Context, object: Arc<ProjectMembership>, capabilities: Capabilities) -> Declaration {
     Declaration {
-        record: ctx.written.record(&object),
+        record: ctx.written.trusted_record(&object),
         trusted: ctx.written.trusted(&object, capabilities.added_roles()),
         labels: resolve::labels(ctx, &object),
         is_left_behind: tombstones::left_at(&object).is_some(),

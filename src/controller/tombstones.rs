@@ -95,7 +95,8 @@ fn keep(
     if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider
         && let Some(status) = &mut kept.status
     {
-        let (record, trusted) = (ctx.written.record(object).into_iter(), ctx.written.trusted(object, iter::empty()));
+        let (record, trusted) =
+            (ctx.written.trusted_record(object).into_iter(), ctx.written.trusted(object, iter::empty()));
         let is_trusted = |managed: &ManagedRole| trusted.as_ref().is_none_or(|t| t.contains(&managed.role));
         status.managed_roles = record.filter(is_trusted).collect();
     }

@@ -1,4 +1,4 @@
-//! The writes to the API server: status and finalizer. Each one carries the resourceVersion of the object on which it
+//! The writes to the API server: status, finalizers and the annotation of pending grants. Each one carries the resourceVersion of the object on which it
 //! was decided, so that a stale cache cannot overwrite another writer's change.
 
 use std::collections::BTreeMap;
@@ -47,14 +47,14 @@ pub fn params() -> PatchParams {
     PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-/// The quota of writes to memberships. All have the same urgency: access that has to end is ended at the provider
+/// The slots of writes to memberships. All have the same urgency: access that has to end is ended at the provider
 /// before anything is written here.
-pub fn turns() -> Quota {
+pub fn write_slots() -> Quota {
     quota(AT_ONCE)
 }
 
-/// The quota of passes over targets that write.
-pub fn turns_of_passes() -> Quota {
+/// The slots of passes over targets that write.
+pub fn pass_slots() -> Quota {
     quota(PASSES)
 }
 
@@ -126,7 +126,7 @@ pub async fn pending_grants(
         return status(ctx, object, &recorded.status.unwrap_or_default()).await;
     }
     let annotations = [(PENDING_GRANTS.to_owned(), pending.to_annotation())];
-    ctx.written.records(&object.uid().unwrap_or_default(), pending);
+    ctx.written.pending_begins(&object.uid().unwrap_or_default(), pending);
     let written = metadata_is(ctx, object, with_ours(object), Some(annotations.into())).await?;
     ctx.tombstones.holds(&written.uid().unwrap_or_default());
     enter(ctx, &written);
@@ -194,7 +194,7 @@ async fn metadata_is(
 }
 
 /// Marks a write as the operator's own, so that its watch event starts no pass, and starts a pass if another writer's
-/// change came in between. `write` is called when it is the write's turn.
+/// change came in between. `write` is called when it has a slot.
 async fn own<F>(
     ctx: &Context,
     object: &ProjectMembership,
@@ -205,9 +205,9 @@ where
 {
     let uid = object.uid().unwrap_or_default();
     let namespace = object.namespace().unwrap_or_default();
-    let _turn = ctx.turns.permit(RequestKind::Write, Urgency::Grant, &namespace).await;
+    let _slot = ctx.write_slots.permit(RequestKind::Write, Urgency::Grant, &namespace).await;
     ctx.written.begins(&uid);
-    // On the heap: thousands of writes may wait for their turn.
+    // On the heap: thousands of writes may wait for a slot.
     let answer = Box::pin(write()).await.and_then(Stored::answered);
     if ctx.written.ended(&uid, answer.as_ref().ok().map(|written| &written.metadata)) {
         ctx.wake(&reference(object));

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::core::confirm::{Confirmation, confirmation};
+use crate::core::drift::RecurringDrift;
 use crate::core::error::{Effect, Error, Retry};
 use crate::core::late_writes::LateWrites;
 use crate::core::member::{Capabilities, Change, Receipt};
 use crate::core::record::{NewRole, Record};
-use crate::core::repairs::Repairs;
 use crate::core::snapshot::{Observation, Snapshot};
 use crate::core::step::{PassEnd, PassOutcome, unconfirmed};
 use crate::core::write::{ConfirmedWrite, PlannedWrite, Requesters, WritePurpose};
@@ -48,7 +48,7 @@ pub struct Memory {
     /// How many writes in a row were undone before they were confirmed.
     pub contested: u32,
     /// Which drift was repaired, and at how many resyncs in a row.
-    pub repairs: Repairs,
+    pub drift: RecurringDrift,
     /// The writes that had no response.
     pub late_writes: LateWrites,
     /// What has happened since the last report.
@@ -176,7 +176,7 @@ impl Memory {
         if is_new {
             self.refused.clear();
             self.stalled = None;
-            self.repairs = Repairs::default();
+            self.drift = RecurringDrift::default();
         }
         let interval = snapshot.interval();
         self.refused.retain(|_, refused| now.saturating_duration_since(refused.at) < interval);
@@ -239,7 +239,7 @@ impl Memory {
             PassEnd::Settled => {
                 self.contested = 0;
                 if let Some(observation) = outcome.observation.as_ref().filter(|_| outcome.plan.drift().is_empty()) {
-                    self.repairs.no_drift(observation.as_of, snapshot.interval());
+                    self.drift.no_drift(observation.as_of, snapshot.interval());
                 }
             }
             PassEnd::Contested => self.contested = 0,
@@ -294,8 +294,8 @@ impl Memory {
             self.removed();
             return;
         }
-        if let Some(drift) = &apply.repairs {
-            self.repairs.repaired(drift, now);
+        if let Some(drift) = &apply.drift {
+            self.drift.corrected(drift, now);
         }
         self.attempt.done = Some(apply.change.clone());
     }

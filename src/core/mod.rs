@@ -5,6 +5,7 @@
 pub(crate) mod changes;
 pub mod clocks;
 pub mod confirm;
+pub mod drift;
 pub mod error;
 pub mod evaluation;
 pub mod grants;
@@ -19,7 +20,6 @@ pub mod policy;
 pub mod precedence;
 pub mod record;
 pub mod renames;
-pub mod repairs;
 pub mod report;
 pub mod snapshot;
 pub mod status;

@@ -47,8 +47,8 @@ pub struct PlannedWrite {
     pub knows_ids: bool,
     /// What to report when it is confirmed.
     pub effects: WriteEffects,
-    /// The drift that it repairs, if it does nothing else.
-    pub repairs: Option<Vec<Drift>>,
+    /// The drift that it corrects, if it does nothing else.
+    pub drift: Option<Vec<Drift>>,
     /// On whose behalf it is sent.
     pub requested_by: Requesters,
 }

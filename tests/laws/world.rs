@@ -328,7 +328,7 @@ impl World {
             }
         }
         self.check_starts()?;
-        let change_left = outcome.plan.change().is_some() && self.memory.repairs.is_contested();
+        let change_left = outcome.plan.change().is_some() && self.memory.drift.is_contested();
         let is_at_rest = matches!(outcome.kind, PassEnd::Settled | PassEnd::NotAsked)
             && again == NextAttempt::AtEdge
             && !change_left;

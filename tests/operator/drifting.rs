@@ -131,7 +131,7 @@ async fn a_shorter_interval_than_the_provider_allows_is_raised() {
     .await;
 }
 
-/// Seen failing without `Repairs::waits`: the fourth manual change is undone, too.
+/// Seen failing without `RecurringDrift::waits`: the fourth manual change is undone, too.
 #[tokio::test(start_paused = true)]
 async fn drift_that_comes_back_at_three_resyncs_in_a_row_is_contested_and_delays_no_end() {
     in_memory(async |stage| {

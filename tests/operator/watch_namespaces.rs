@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 use crate::operator::Operator;
 use crate::stage::{Stage, binary, with_stage_on};
 use crate::subject::{each, with};
-use crate::support::{self, SOON, assert_contains, eventually, path};
+use crate::support::{self, OPERATOR, SOON, assert_contains, eventually, path};
 
 static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
 
@@ -104,6 +104,17 @@ async fn a_namespace_that_it_may_not_see_keeps_it_from_taking_what_is_unknown_fo
             operator.stop().await.unwrap();
             // While it is stopped it loses its permissions in one of them.
             a.kubectl().ok(&["delete", "rolebinding", "membership-operator"]).await;
+            // The API server notices the change of the RoleBinding a moment later.
+            let (user, namespace) =
+                (format!("--as=system:serviceaccount:{}:{}", OPERATOR.0, OPERATOR.1), a.namespace());
+            let question = ["auth", "can-i", "list", "projectmemberships.membership.dev", "-n", namespace, &user];
+            let kubectl = plane.kubectl();
+            eventually(SOON, "it may not list memberships in one namespace", async || {
+                let answer = kubectl.run(&question).await.map_err(|error| error.to_string())?;
+                let answer = answer.stdout.trim().to_owned();
+                if answer.starts_with("no") { Ok(()) } else { Err(answer) }
+            })
+            .await;
             b.api.ask_to_delete(&subject.object()).await;
             let arguments = [namespaces.as_str()];
             let start = Operator::start_with(plane, binary(), "one", &arguments);

@@ -220,7 +220,7 @@ impl Driver {
                     let write = carry_out(&self.provider, &roster, &snapshot, permit, &apply);
                     let answer = self.timed(MeasuredRequest::Write, write).await;
                     converged.writes += u32::from(answer.is_ok());
-                    converged.drift.extend(apply.repairs.clone().unwrap_or_default());
+                    converged.drift.extend(apply.drift.clone().unwrap_or_default());
                     memory.answered(*apply, answer, |role| snapshot.declares(role), Instant::now().into_std());
                 }
                 (Step::Explain(urgency), _) => {

@@ -220,11 +220,12 @@ mod tests {
         publishing.abort();
     }
 
-    const ALL: [EventKind; 12] = [
+    const ALL: [EventKind; 13] = [
         EventKind::MembershipKept,
         EventKind::Granted,
         EventKind::Revoked,
         EventKind::Expired,
+        EventKind::NotGranted,
         EventKind::DriftedBack,
         EventKind::DriftedAway,
         EventKind::Failed,

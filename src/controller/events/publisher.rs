@@ -4,7 +4,6 @@
 //! action and not by the note, and abandons a series whose event has expired.
 
 use std::collections::HashMap;
-
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};

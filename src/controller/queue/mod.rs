@@ -1,11 +1,10 @@
 //! Which key is worked on next: one pass at a time for a key, many keys at once. A waiting key is an entry of some
 //! hundred bytes. A pass that needs something which takes long (a permit of the provider's quota, a list of a project)
 //! ends and leaves a ticket for it; the next pass over the key gets the result of the ticket. Of several wake-ups for a
-//! key the earliest counts, and keys that are due at the same time are started by urgency.
+//! key the earliest counts, and keys that are due at the same time are started by the urgency of what is due.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
-
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -25,8 +24,8 @@ pub enum TicketResult {
     Permit(Permit),
     /// The outcome of a list that had to begin no earlier than this time.
     Listed(Instant, Result<(), Error>),
-    /// The turn of the pass to write to the API server.
-    Turn(Permit),
+    /// One of the slots of passes that write to the API server.
+    Slot(Permit),
 }
 
 /// What a pass waits for, besides time.
@@ -54,8 +53,8 @@ pub enum TicketKind {
     /// A list of the project.
     List,
     Permit(RequestKind),
-    /// A place among the passes that write to the API server.
-    Turn,
+    /// One of the slots of passes that write to the API server.
+    Slot,
 }
 
 /// When the next pass over a key is due.
@@ -234,6 +233,7 @@ async fn sleep_until(at: Option<Instant>) {
 
 impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
     fn wake(&mut self, key: &K, at: Instant, urgency: Urgency) {
+        let now = Instant::now();
         let entry = self.entries.entry(key.clone()).or_insert_with(|| QueueEntry {
             wake: DueTime::None,
             is_running: false,
@@ -244,9 +244,15 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
         let is_running = entry.is_running;
         let wake = match entry.wake {
             DueTime::None => DueTime::At(at, urgency),
-            DueTime::At(known, of) => DueTime::At(known.min(at), of.min(urgency)),
-            DueTime::Due(of, number) if of <= urgency => DueTime::Due(of, number),
-            DueTime::Due(_, number) => DueTime::Due(urgency, number),
+            // The pass decides on what is due by then. What is due later has no part in its urgency.
+            DueTime::At(known, of) => {
+                let (first, second) =
+                    if at < known { ((at, urgency), (known, of)) } else { ((known, of), (at, urgency)) };
+                let is_due = second.0 <= first.0.max(now);
+                DueTime::At(first.0, if is_due { first.1.min(second.1) } else { first.1 })
+            }
+            DueTime::Due(of, number) if at <= now => DueTime::Due(of.min(urgency), number),
+            due @ DueTime::Due(..) => due,
         };
         let before = std::mem::replace(&mut entry.wake, wake);
         if !is_running && before != wake {

@@ -44,14 +44,23 @@ async fn what_is_due_at_once_starts_by_urgency_and_then_in_its_order() {
     assert_eq!(started(&mut state), ["end", "later end", "revoke", "another grant", "grant", "resync"]);
 }
 
+/// Seen failing when a key kept the urgency of an end that was due a minute later: it was started before a revocation.
 #[tokio::test(start_paused = true)]
-async fn of_several_wake_ups_the_earliest_counts_and_the_most_urgent() {
+async fn of_several_wake_ups_the_earliest_counts_and_of_those_that_are_due_the_most_urgent() {
     let (mut state, now) = (state(), Instant::now());
     state.wake(&"a", now + Duration::from_secs(60), end(10));
     state.wake(&"a", now + Duration::from_secs(1), Urgency::Resync);
     state.wake(&"b", now + Duration::from_secs(1), Urgency::Revoke);
     assert_eq!(started(&mut state), [""; 0]);
     advance(Duration::from_secs(1)).await;
+    assert_eq!(started(&mut state), ["b", "a"]);
+    state.finished(&"a", None, None, false);
+    state.finished(&"b", None, None, false);
+    let now = Instant::now();
+    state.wake(&"a", now, Urgency::Grant);
+    state.wake(&"b", now, Urgency::Revoke);
+    advance(Duration::from_millis(1)).await;
+    state.wake(&"a", Instant::now(), end(10));
     assert_eq!(started(&mut state), ["a", "b"]);
     assert!(state.delayed.is_empty() && state.due.is_empty());
 }

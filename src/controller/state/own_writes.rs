@@ -35,7 +35,7 @@ struct ObjectWrites {
     /// ended and could not report them any more.
     managed: Option<BTreeSet<(String, Option<String>)>>,
     /// The pending grants that are being written, or whose write failed.
-    recording: Option<Box<PendingGrants>>,
+    being_written: Option<Box<PendingGrants>>,
     /// The pending grants that this process has written, until the status includes them.
     pending: Option<Box<PendingGrants>>,
     /// The object has recorded access, as the status or the operator's own pending grants show.
@@ -71,8 +71,8 @@ impl OwnWrites {
 
     /// Marks the beginning of the write of pending grants: the annotation of the object with this uid is the operator's
     /// own if it contains them.
-    pub fn records(&self, uid: &str, pending: &PendingGrants) {
-        self.0.lock().entry(uid.to_owned()).or_default().recording = Some(Box::new(pending.clone()));
+    pub fn pending_begins(&self, uid: &str, pending: &PendingGrants) {
+        self.0.lock().entry(uid.to_owned()).or_default().being_written = Some(Box::new(pending.clone()));
     }
 
     /// Stores the response to a write. Under allow rules, the roles that the write recorded are trusted from now on; those
@@ -167,7 +167,7 @@ impl OwnWrites {
 
     /// The object's record of managed roles, as far as it is trusted. An id that another writer put there is left out,
     /// because it would turn an unmanaged role into a managed one.
-    pub fn record(&self, object: &ProjectMembership) -> Vec<ManagedRole> {
+    pub fn trusted_record(&self, object: &ProjectMembership) -> Vec<ManagedRole> {
         let mut record = object.status.as_ref().map(|status| status.managed_roles.clone()).unwrap_or_default();
         if is_governed(object) {
             let written = self.0.lock();
@@ -221,8 +221,8 @@ impl ObjectWrites {
     /// Includes an object's pending grants in its status.
     fn include_pending(&mut self, object: &mut ProjectMembership) {
         let found = PendingGrants::unobserved(object);
-        if found.is_some() && found.as_ref() == self.recording.as_deref() {
-            self.pending = self.recording.take();
+        if found.is_some() && found.as_ref() == self.being_written.as_deref() {
+            self.pending = self.being_written.take();
         }
         let observed = object.status.as_ref().and_then(|status| status.observed_pending_grants);
         self.pending.take_if(|pending| Some(pending.number) == observed);
@@ -394,7 +394,7 @@ mod tests {
         let mut seen = recorded(&["viewer"], None);
         written.observe(&mut seen, true);
         let ours = PendingGrants::of(&recorded(&[], Some((1, &["viewer", "deployer"])))).unwrap();
-        written.records(UID, &ours);
+        written.pending_begins(UID, &ours);
         let recorded_now = recorded(&["viewer"], Some((1, &["viewer", "deployer"])));
         // The watch may be faster than the response.
         let mut watched = recorded_now.clone();

@@ -50,7 +50,7 @@ impl ReportInputs<'_> {
         self.renamed_role()
             .or_else(|| self.refused_role())
             .or_else(|| self.skewed_role())
-            .or_else(|| self.memory.repairs.ready_condition())
+            .or_else(|| self.memory.drift.ready_condition())
             .unwrap_or_else(|| self.converged())
     }
 

@@ -260,9 +260,9 @@ impl<'a> Situation<'a> {
         {
             return self.report(PassEnd::Failed { error, by_change: true, removed });
         }
-        let repairs = self.repairs_drift();
+        let corrects = self.corrects_drift();
         let interval = self.snapshot.interval();
-        if repairs && self.memory.repairs.waits(plan.drift(), self.snapshot.at, interval) {
+        if corrects && self.memory.drift.waits(plan.drift(), self.snapshot.at, interval) {
             return self.report(PassEnd::Settled);
         }
         if attempt.rounds >= ROUNDS || self.memory.contested >= ROUNDS {
@@ -342,8 +342,8 @@ impl<'a> Situation<'a> {
 
     /// Whether the change only repairs drift: every declaration was carried out before, and no managed role ends or is
     /// revoked.
-    fn repairs_drift(&self) -> bool {
-        let carried_out = self.memory.repairs.are_carried_out(&self.snapshot.declarations, &self.layers);
+    fn corrects_drift(&self) -> bool {
+        let carried_out = self.memory.drift.are_carried_out(&self.snapshot.declarations, &self.layers);
         !self.plan.revokes() && !self.plan.drift().is_empty() && carried_out
     }
 
@@ -360,7 +360,7 @@ impl<'a> Situation<'a> {
             WritePurpose::Plan { .. } | WritePurpose::Repair => self.plan.gained().to_vec(),
             WritePurpose::Fallback { .. } | WritePurpose::EndUnlisted => Vec::new(),
         };
-        let repairs = matches!(purpose, WritePurpose::Plan { .. }) && self.repairs_drift();
+        let corrects = matches!(purpose, WritePurpose::Plan { .. }) && self.corrects_drift();
         Step::Apply(Box::new(PlannedWrite {
             change,
             purpose,
@@ -369,7 +369,7 @@ impl<'a> Situation<'a> {
             effects: self.effects(&gained),
             gained,
             knows_ids: self.evaluation.evaluations.iter().any(|evaluated| evaluated.renames.know_ids()),
-            repairs: repairs.then(|| self.plan.drift().to_vec()),
+            drift: corrects.then(|| self.plan.drift().to_vec()),
             requested_by: self.requested_by(),
         }))
     }

@@ -190,7 +190,7 @@ impl State {
 impl Quota {
     /// Calls `granted` with a permit when it is this request's turn, possibly immediately. Dropping the ticket gives up
     /// the place.
-    pub fn request(
+    fn request(
         &self,
         kind: RequestKind,
         urgency: Urgency,
@@ -209,7 +209,8 @@ impl Quota {
         ticket
     }
 
-    /// As [`Quota::request`], as a future.
+    /// Waits for a permit for one request: the most urgent first, and namespaces in turn within an urgency. Dropping the
+    /// future gives up the place.
     pub async fn permit(&self, kind: RequestKind, urgency: Urgency, namespace: &str) -> Permit {
         loop {
             let (granted, receive) = oneshot::channel();

@@ -1,6 +1,6 @@
 //! A flood of memberships by one tenant: the others still converge within seconds, at the same server and at another.
 //!
-//! Seen failing: with `controller::write::turns` removed, all objects waited for the end of the flood at the API
+//! Seen failing: with `controller::write::write_slots` removed, all objects waited for the end of the flood at the API
 //! server, and without round robin of namespaces in the provider's quota, all that share ZITADEL's one writer did.
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::support::changed;
 
 /// How many objects the flood has: `FLOOD=5000` in `make soak`.
 fn flood() -> usize {
-    std::env::var("FLOOD").ok().and_then(|number| number.parse().ok()).unwrap_or(400)
+    std::env::var("FLOOD").ok().and_then(|number| number.parse().ok()).unwrap_or(1_000)
 }
 
 /// The longest that another object may wait: on a machine of two cores that also builds.

@@ -16,15 +16,15 @@ const SLOW: Duration = Duration::from_secs(600);
 
 /// How many times in a row the same drift of a target was repaired.
 #[derive(Clone, Debug, Default)]
-pub struct Repairs {
+pub struct RecurringDrift {
     drift: Vec<Drift>,
     in_a_row: u32,
     last: Option<Instant>,
 }
 
-impl Repairs {
+impl RecurringDrift {
     /// Records that a drift was repaired.
-    pub fn repaired(&mut self, drift: &[Drift], now: Instant) {
+    pub fn corrected(&mut self, drift: &[Drift], now: Instant) {
         let again = if self.drift == drift { self.in_a_row } else { 0 };
         *self = Self { drift: drift.to_vec(), in_a_row: again.saturating_add(1), last: Some(now) };
     }
@@ -90,23 +90,23 @@ mod tests {
     fn the_same_drift_at_three_resyncs_in_a_row_is_contested_and_then_repaired_every_ten_minutes() {
         let began = Instant::now();
         let (drift, other) = (unexpected("admin"), unexpected("viewer"));
-        let mut repairs = Repairs::default();
+        let mut drifts = RecurringDrift::default();
         let mut repaired = Vec::new();
         for minute in 0..60 {
             let now = began + MINUTE * minute;
-            if !repairs.waits(&drift, now, MINUTE) {
-                repairs.repaired(&drift, now);
+            if !drifts.waits(&drift, now, MINUTE) {
+                drifts.corrected(&drift, now);
                 repaired.push(minute);
             }
-            assert_eq!(repairs.is_contested(), minute >= 2, "minute {minute}");
+            assert_eq!(drifts.is_contested(), minute >= 2, "minute {minute}");
         }
         assert_eq!(repaired, [0, 1, 2, 12, 22, 32, 42, 52]);
         let now = began + MINUTE * 60;
-        assert!(repairs.waits(&drift, now, MINUTE) && !repairs.waits(&other, now, MINUTE), "another drift is repaired");
-        assert!(repairs.waits(&drift, now, MINUTE * 30), "a longer interval counts");
-        assert!(repairs.waits(&drift, began + MINUTE * 70, MINUTE * 30));
-        repairs.repaired(&other, now);
-        assert!(!repairs.is_contested() && repairs.ready_condition().is_none());
+        assert!(drifts.waits(&drift, now, MINUTE) && !drifts.waits(&other, now, MINUTE), "another drift is repaired");
+        assert!(drifts.waits(&drift, now, MINUTE * 30), "a longer interval counts");
+        assert!(drifts.waits(&drift, began + MINUTE * 70, MINUTE * 30));
+        drifts.corrected(&other, now);
+        assert!(!drifts.is_contested() && drifts.ready_condition().is_none());
     }
 
     /// Seen failing when `no_drift` took effect immediately: the list that confirms a repair, and the quiet time of the
@@ -115,18 +115,18 @@ mod tests {
     fn a_resync_without_drift_ends_the_row_and_twenty_quiet_minutes_end_a_contest() {
         let began = Instant::now();
         let drift = unexpected("admin");
-        let mut repairs = Repairs::default();
-        repairs.repaired(&drift, began);
-        repairs.repaired(&drift, began + MINUTE);
-        repairs.no_drift(began + MINUTE, MINUTE);
-        assert_eq!(repairs.in_a_row, 2, "the list that confirms the repair");
-        let mut quiet = repairs.clone();
+        let mut drifts = RecurringDrift::default();
+        drifts.corrected(&drift, began);
+        drifts.corrected(&drift, began + MINUTE);
+        drifts.no_drift(began + MINUTE, MINUTE);
+        assert_eq!(drifts.in_a_row, 2, "the list that confirms the repair");
+        let mut quiet = drifts.clone();
         quiet.no_drift(began + MINUTE * 2, MINUTE);
         assert_eq!(quiet.in_a_row, 0, "the next resync");
-        repairs.repaired(&drift, began + MINUTE * 2);
+        drifts.corrected(&drift, began + MINUTE * 2);
         for (minute, contested) in [(3, true), (12, true), (21, true), (22, false)] {
-            repairs.no_drift(began + MINUTE * minute, MINUTE);
-            assert_eq!(repairs.is_contested(), contested, "minute {minute}");
+            drifts.no_drift(began + MINUTE * minute, MINUTE);
+            assert_eq!(drifts.is_contested(), contested, "minute {minute}");
         }
     }
 }
