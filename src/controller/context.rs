@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
 use tokio::sync::Notify;
 
@@ -16,6 +16,7 @@ use super::provider_key::ProviderKey;
 use super::provider_object::Providers;
 use super::queue::{Queue, TicketResult};
 use super::state::in_use::InUse;
+use super::state::memberships::Memberships;
 use super::state::namespaces::NamespaceLabels;
 use super::state::outage::Outage;
 use super::state::own_writes::OwnWrites;
@@ -43,7 +44,7 @@ pub struct Context {
     /// The directory of the operator's own tokens.
     pub tokens: PathBuf,
     /// The memberships, as last watched.
-    pub memberships: Store<ProjectMembership>,
+    pub memberships: Arc<Memberships>,
     /// The provider objects of both kinds.
     pub providers: Providers,
     pub namespaces: NamespaceLabels,
@@ -69,10 +70,10 @@ pub struct Context {
     pub queue: Queue<Arc<Unit>, TicketResult>,
     /// Which passes are due.
     pub passes: Passes,
-    /// Whether the caches are filled.
+    /// Whether this replica acts and its caches are filled, or is on standby and could begin to act.
     pub readiness: Readiness,
-    /// Whether this replica has begun to act: it holds the lease, and the caches were filled after it acquired the
-    /// lease. Before that, a pass does nothing.
+    /// Whether this replica has begun to act: it holds the lease, and its caches are filled. Before that, a pass does
+    /// nothing.
     pub begun: Readiness,
     /// The wall clock.
     pub clock: Clock,
@@ -127,7 +128,8 @@ impl Context {
 
     /// All memberships that name a provider object, with those whose finalizer was removed by force.
     pub fn memberships_of(&self, key: &ProviderKey) -> Vec<Arc<ProjectMembership>> {
-        let mut memberships = self.memberships.state_filter(|membership| ProviderKey::named_by(membership) == *key);
+        let named = self.targets.naming(key);
+        let mut memberships: Vec<_> = named.iter().filter_map(|reference| self.latest(reference)).collect();
         memberships.extend(self.tombstones.of_provider(key));
         memberships
     }
@@ -136,25 +138,21 @@ impl Context {
     /// objects were deleted.
     pub fn uids(&self) -> Option<HashSet<String>> {
         let listed = !self.listing.load(Ordering::Acquire);
-        listed.then(|| {
-            let memberships = self.memberships.state().into_iter().filter_map(|object| object.uid());
-            self.providers.uids().into_iter().chain(memberships).collect()
-        })
+        listed.then(|| self.providers.uids().into_iter().chain(self.targets.uids()).collect())
     }
 
     /// Drops what was reported about objects that no longer exist: those whose deletion was not watched, and those
     /// about which a pass reported something while they were being removed.
     pub fn forget_missing_reports(&self) {
         self.reports.forget_missing(&self.metrics, || {
-            let memberships = self.memberships.state().into_iter().filter_map(|object| object.uid());
-            self.providers.uids().into_iter().chain(self.tombstones.uids()).chain(memberships).collect()
+            self.providers.uids().into_iter().chain(self.tombstones.uids()).chain(self.targets.uids()).collect()
         });
     }
 
     /// Whether a membership exists (as a tombstone, too), or may exist.
     pub fn may_be_there(&self, reference: &ObjectRef<ProjectMembership>) -> bool {
         self.listing.load(Ordering::Acquire)
-            || self.memberships.get(reference).is_some()
+            || self.memberships.contains(reference)
             || self.tombstones.get(reference).is_some()
     }
 
@@ -166,7 +164,8 @@ impl Context {
 
     /// Requests a pass over the target of each membership that names a provider object.
     pub fn wake_memberships_of(&self, key: &ProviderKey) {
-        self.memberships_of(key).iter().for_each(|membership| self.wake(&ObjectRef::from_obj(membership.as_ref())));
+        self.targets.naming(key).iter().for_each(|membership| self.wake(membership));
+        self.tombstones.of_provider(key).iter().for_each(|object| self.wake(&ObjectRef::from_obj(object.as_ref())));
     }
 
     /// Requests a check of the provider object with this key.

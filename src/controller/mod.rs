@@ -33,6 +33,7 @@ pub mod resolve;
 pub mod roster;
 pub mod run;
 pub mod snapshot;
+mod standby;
 pub mod state;
 pub mod stored;
 pub mod tombstones;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, future};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher as watch_objects};
@@ -16,7 +15,6 @@ use super::context::Context;
 use super::state::namespaces::Labels;
 use super::stored::Stored;
 use super::watch::{self, Interruptions, Reconnect, readable};
-use crate::api::membership::ProviderKind;
 
 /// Watches the namespaces once their labels are needed. A change wakes the memberships that it may affect.
 pub async fn watch(ctx: Arc<Context>, client: Client, writer: Writer<PartialObjectMeta<Namespace>>) {
@@ -61,10 +59,5 @@ fn is_new(labels: &mut BTreeMap<String, Labels>, namespace: &PartialObjectMeta<N
 
 /// Wakes the memberships that are governed by allow rules, in one namespace or in all.
 fn wake(ctx: &Context, namespace: Option<&str>) {
-    for membership in ctx.memberships.state() {
-        let governed = membership.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider;
-        if governed && namespace.is_none_or(|namespace| membership.metadata.namespace.as_deref() == Some(namespace)) {
-            ctx.wake(&ObjectRef::from_obj(membership.as_ref()));
-        }
-    }
+    ctx.targets.governed(namespace).iter().for_each(|membership| ctx.wake(membership));
 }

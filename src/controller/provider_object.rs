@@ -172,8 +172,6 @@ pub struct ProvidersOfKind<K: Resource<DynamicType = ()> + 'static> {
     pub store: Store<K>,
     /// Whether the API server does not serve the kind: only one of the two kinds is needed.
     pub not_served: signal::Sender<bool>,
-    /// Whether the store reflects a list that began while this replica led.
-    pub listed: signal::Sender<bool>,
 }
 
 impl Providers {
@@ -219,11 +217,6 @@ impl Providers {
         }
     }
 
-    /// Waits until the stores reflect lists that began while this replica led.
-    pub async fn are_listed(&self) {
-        future::join(self.of_namespaces.is_listed(), self.of_cluster.is_listed()).await;
-    }
-
     /// Whether provider objects of this kind are served and watched.
     pub fn serve(&self, kind: ProviderKind) -> bool {
         match kind {
@@ -242,7 +235,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ProvidersOfKind<K> {
     /// An empty cache, and what fills it.
     pub fn new() -> (Self, Writer<K>) {
         let (store, writer) = reflector::store();
-        (Self { store, not_served: signal::Sender::new(false), listed: signal::Sender::new(false) }, writer)
+        (Self { store, not_served: signal::Sender::new(false) }, writer)
     }
 
     /// Waits until all objects of the kind are known; `false`: the kind is not served.
@@ -252,17 +245,6 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ProvidersOfKind<K> {
             biased;
             _ = self.store.wait_until_ready() => true,
             Ok(_) = not_served.wait_for(|not_served| *not_served) => false,
-        }
-    }
-
-    /// Waits until the store reflects a list that began while this replica led, or the kind is not served.
-    async fn is_listed(&self) {
-        let (mut listed, mut not_served) = (self.listed.subscribe(), self.not_served.subscribe());
-        tokio::select! {
-            biased;
-            Ok(_) = listed.wait_for(|listed| *listed) => {}
-            Ok(_) = not_served.wait_for(|not_served| *not_served) => {}
-            else => {}
         }
     }
 }

@@ -44,7 +44,7 @@ pub async fn write(
         observed_generation: generation,
         conditions,
         api: api.map(str::to_owned).or(old.api.clone()),
-        memberships: memberships(ctx).get(&object.key()).copied().unwrap_or_default(),
+        memberships: ctx.targets.counts().get(&object.key()).copied().unwrap_or_default(),
     };
     patch(ctx, object, &new).await?;
     report(ctx, object, readiness_change(&old.conditions, &new.conditions));
@@ -86,15 +86,6 @@ fn report(ctx: &Context, object: &dyn ProviderObject, change: Option<(EventKind,
     ctx.events.emit_for(object.reference(), event_kind, &message);
 }
 
-/// The number of ProjectMemberships that name each provider object.
-fn memberships(ctx: &Context) -> BTreeMap<ProviderKey, i64> {
-    let mut counts = BTreeMap::new();
-    for membership in ctx.memberships.state() {
-        *counts.entry(ProviderKey::named_by(&membership)).or_default() += 1;
-    }
-    counts
-}
-
 /// Keeps `status.memberships` up to date while this replica acts. Changes within some seconds need one write for each
 /// provider object, and no request to a provider.
 pub async fn count_memberships(ctx: Arc<Context>) {
@@ -111,7 +102,7 @@ pub async fn count_memberships(ctx: Arc<Context>) {
 
 /// Writes the counts. Returns whether all of them are written.
 async fn write_counts(ctx: &Context) -> bool {
-    let counts = memberships(ctx);
+    let counts = ctx.targets.counts();
     let mut providers = ctx.providers.all();
     providers.sort_by_key(|provider| provider.key());
     let mut all = true;

@@ -60,7 +60,7 @@ pub fn on_event(ctx: &Context, event: &Event<ProjectMembership>) {
         }
         // The store still shows the objects from before the list.
         Event::Init if acts => {
-            let held = ctx.memberships.state_filter(|object| object.uid().is_some_and(|uid| state.misses(&uid)));
+            let held = ctx.memberships.filter(|object| object.uid().is_some_and(|uid| state.misses(&uid)));
             state.before = held;
         }
         Event::Init => {}

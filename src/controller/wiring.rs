@@ -11,10 +11,9 @@ use std::time::Duration;
 use axum::http::{Method, Request};
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt, future};
-use k8s_openapi::NamespaceResourceScope;
 use kube::client::Body;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -27,14 +26,15 @@ use super::provider_key::ProviderKey;
 use super::provider_object::{ProviderObject, Providers, ProvidersOfKind};
 use super::queue::{Delay, Queue};
 use super::state::in_use::InUse;
+use super::state::memberships::Memberships;
 use super::state::namespaces::NamespaceLabels;
 use super::state::outage::{self, Outage};
 use super::state::own_writes::OwnWrites;
 use super::state::reports::Reports;
 use super::state::targets::Unit;
 use super::stored::Stored;
-use super::watch::Handlers;
-use super::{garbage, namespaces, probe, provider_status, tombstones, watch, write};
+use super::watch::{Handlers, apis_of};
+use super::{garbage, namespaces, probe, provider_status, standby, tombstones, watch, write};
 use crate::api::ProjectMembership;
 use crate::clock::Clock;
 use crate::controller::events::Events;
@@ -93,8 +93,9 @@ pub fn wire(outside: Dependencies) -> Wiring {
     let outage = Arc::new(Outage::default());
     let probing = apis_of(&client, &watched).into_iter().next();
     let client = outage::client(client, outage.clone());
+    let readiness = Readiness::default();
     let (events, event_task) = Events::new(client.clone(), metrics.clone(), outage.available());
-    let (memberships, memberships_writer) = reflector::store();
+    let memberships = Arc::<Memberships>::default();
     let (of_namespaces, writer) = ProvidersOfKind::new();
     let (of_cluster, cluster_writer) = ProvidersOfKind::new();
     let (namespaces, namespaces_writer) = NamespaceLabels::new();
@@ -117,7 +118,7 @@ pub fn wire(outside: Dependencies) -> Wiring {
         listing: AtomicBool::new(false),
         queue: Queue::delayed_by(delay),
         passes: Passes::default(),
-        readiness: Readiness::default(),
+        readiness: readiness.clone(),
         begun: Readiness::default(),
         clock,
         events,
@@ -133,41 +134,26 @@ pub fn wire(outside: Dependencies) -> Wiring {
         },
         on_event: move |event: &Event<ProjectMembership>| membership_event(&at_event, event),
     };
-    let listed = signal::Sender::new(false);
-    let are_listed = listed.subscribe();
-    let changes = watch::objects(
-        apis_of(&client, &watched),
-        memberships_writer,
-        metrics,
-        signal::Sender::new(false),
-        handlers,
-        leads(&leadership),
-        listed,
-    );
-    let labels = {
-        let (leads, watch) = (leads(&leadership), namespaces::watch(ctx.clone(), client.clone(), namespaces_writer));
-        // The view of a standby replica may be out of date and must not be used: the namespaces are listed when it
-        // begins to act.
-        async move {
-            leads.await;
-            watch.await;
-        }
-    };
+    let apis = apis_of(&client, &watched);
+    let changes = watch::objects(apis, memberships, metrics, signal::Sender::new(false), handlers);
+    let labels = namespaces::watch(ctx.clone(), client.clone(), namespaces_writer);
     let changes = changes_by_others(changes, ctx.clone(), |ctx, membership| ctx.wake(&ObjectRef::from_obj(membership)));
-    let providers = watch_providers(ctx.clone(), writer, apis_of(&client, &watched), leads(&leadership), |providers| {
-        &providers.of_namespaces
-    });
+    let apis = apis_of(&client, &watched);
+    let providers = watch_providers(ctx.clone(), writer, apis, |providers| &providers.of_namespaces);
     let cluster_providers =
-        watch_providers(ctx.clone(), cluster_writer, cluster_apis, leads(&leadership), |providers| {
-            &providers.of_cluster
-        });
-    let (ready, clock) = (announce(ctx.clone(), are_listed), watch_clock(ctx.clone()));
+        watch_providers(ctx.clone(), cluster_writer, cluster_apis, |providers| &providers.of_cluster);
+    // What was listed before this replica acts could be out of date when it does, and would only use memory.
+    let watching = async move {
+        stand_by(&readiness, &client, &watched, leads(&leadership)).await;
+        tokio::join!(changes, providers, cluster_providers, labels);
+    };
+    let (beginning, clock) = (begin(ctx.clone()), watch_clock(ctx.clone()));
     let counts = provider_status::count_memberships(ctx.clone());
     let garbage = garbage::collect_regularly(ctx.clone());
     // One API is probed: that of all namespaces, or that of the first watched namespace.
     let probe = probing.map_or_else(|| future::pending().boxed(), |api| probe::probe(ctx.clone(), api).boxed());
     let background = async {
-        tokio::join!(changes, providers, cluster_providers, ready, clock, labels, counts, probe, garbage);
+        tokio::join!(watching, beginning, clock, counts, probe, garbage);
     };
     Wiring { background: background.boxed(), event_task: event_task.boxed(), ctx }
 }
@@ -177,19 +163,18 @@ async fn watch_providers<K>(
     ctx: Arc<Context>,
     writer: Writer<K>,
     apis: Vec<Api<Stored<K>>>,
-    leads: impl Future<Output = ()> + Send + 'static,
     of_kind: impl Fn(&Providers) -> &ProvidersOfKind<K>,
 ) where
     K: ProviderObject + Resource<DynamicType = ()> + DeserializeOwned + Clone + 'static,
 {
-    let ProvidersOfKind { not_served, listed, .. } = of_kind(&ctx.providers);
+    let ProvidersOfKind { not_served, .. } = of_kind(&ctx.providers);
     // A kind that is not watched is treated as not served.
     not_served.send_replace(apis.is_empty());
     let at_event = ctx.clone();
     let handlers =
         Handlers { complete: |_: &mut K| (), on_event: move |event: &Event<K>| provider_event(&at_event, event) };
-    let (not_served, listed, metrics) = (not_served.clone(), listed.clone(), ctx.metrics.clone());
-    let changes = watch::objects(apis, writer, metrics, not_served, handlers, leads, listed);
+    let (not_served, metrics) = (not_served.clone(), ctx.metrics.clone());
+    let changes = watch::objects(apis, writer, metrics, not_served, handlers);
     changes_by_others(changes, ctx, |ctx, object| ctx.wake_provider(&object.key())).await;
 }
 
@@ -210,7 +195,7 @@ fn leads(leadership: &Arc<Leadership>) -> impl Future<Output = ()> + Send + 'sta
 }
 
 /// Calls `wake` with each object that another writer changed, or that is watched for the first time.
-async fn changes_by_others<K: Resource + Send + Sync>(
+async fn changes_by_others<K: Resource<DynamicType = ()> + Send + Sync>(
     objects: impl Stream<Item = Result<Arc<K>, watcher::Error>> + Send,
     ctx: Arc<Context>,
     wake: impl Fn(&Context, &K) + Send,
@@ -225,17 +210,6 @@ async fn changes_by_others<K: Resource + Send + Sync>(
             future::ready(())
         })
         .await;
-}
-
-/// The APIs to list and watch a kind: one for all namespaces, or one for each of the given ones.
-fn apis_of<K>(client: &Client, namespaces: &[String]) -> Vec<Api<Stored<K>>>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-{
-    match namespaces {
-        [] => vec![Api::all(client.clone())],
-        namespaces => namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect(),
-    }
 }
 
 fn provider_event<K: ProviderObject>(ctx: &Context, event: &Event<K>) {
@@ -294,24 +268,37 @@ pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) 
     ctx.wake_units(due, Urgency::Grant);
 }
 
-/// Reports when the caches are filled, and starts a pass over every object when this replica begins to act.
-async fn announce(ctx: Arc<Context>, mut memberships_listed: signal::Receiver<bool>) {
-    let Context { memberships, providers, readiness, begun, .. } = &*ctx;
-    let filled = async { tokio::join!(memberships.wait_until_ready(), providers.are_known()) };
-    if let (Ok(()), ()) = filled.await {
-        readiness.ready();
-        tracing::info!(memberships = memberships.len(), providers = providers.all().len(), "the caches are filled");
-        // The sender is not dropped before the watch.
-        let _ = memberships_listed.wait_for(|listed| *listed).await;
-        providers.are_listed().await;
-        // A timeout is no error: unknown labels never count as other labels.
-        let _ = tokio::time::timeout(LABELS, ctx.namespaces.are_known()).await;
-        begun.ready();
-        tracing::info!(memberships = memberships.len(), providers = providers.all().len(), "reconciling all objects");
-        providers.all().iter().for_each(|provider| ctx.wake_provider(&provider.key()));
-        memberships.state().iter().for_each(|membership| ctx.wake(&ObjectRef::from_obj(membership.as_ref())));
+/// Completes when this process begins to act for the first time. Until then it is ready if it could begin.
+async fn stand_by(readiness: &Readiness, client: &Client, namespaces: &[String], leads: impl Future<Output = ()>) {
+    let mut leads = std::pin::pin!(leads);
+    tokio::select! {
+        biased;
+        () = &mut leads => return,
+        () = standby::is_able(client, namespaces) => {}
     }
-    future::pending().await
+    readiness.ready();
+    tracing::info!("standing by");
+    leads.await;
+}
+
+/// Starts a pass over every object when the caches are filled.
+async fn begin(ctx: Arc<Context>) {
+    let Context { memberships, providers, readiness, begun, .. } = &*ctx;
+    tokio::join!(memberships.are_known(), providers.are_known());
+    readiness.ready();
+    // A timeout is no error: unknown labels never count as other labels.
+    let _ = tokio::time::timeout(LABELS, ctx.namespaces.are_known()).await;
+    begun.ready();
+    tracing::info!(memberships = memberships.len(), providers = providers.all().len(), "reconciling all objects");
+    providers.all().iter().for_each(|provider| ctx.wake_provider(&provider.key()));
+    wake_all(&ctx);
+}
+
+/// Starts a pass over every membership.
+fn wake_all(ctx: &Context) {
+    for (namespace, name) in ctx.memberships.names() {
+        ctx.wake(&ObjectRef::new(&name).within(&namespace));
+    }
 }
 
 /// Compares the clocks. Timers use the monotonic clock and ends of grants the wall clock, so that every object is
@@ -326,9 +313,7 @@ async fn watch_clock(ctx: Arc<Context>) {
         (wall, monotonic) = (ctx.now(), Instant::now());
         if jump.unsigned_abs() > CLOCK_JUMP.as_millis() {
             tracing::warn!(milliseconds = jump, "the clock jumped: all objects are reconciled again");
-            for membership in ctx.memberships.state() {
-                ctx.wake(&ObjectRef::from_obj(membership.as_ref()));
-            }
+            wake_all(&ctx);
         }
     }
 }

@@ -12,17 +12,17 @@ use crate::telemetry::liveness::Passes;
 /// How long the API server may leave all requests unanswered before `/readyz` fails.
 const UNREACHABLE: Duration = Duration::from_secs(30);
 
-/// Whether the caches are filled. Until then no pass runs, and `/readyz` responds with 503.
+/// Whether the caches are filled, or could be: see `controller::wiring`. Until then `/readyz` responds with 503.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
-    /// Records that the caches are filled.
+    /// Records that it is ready.
     pub fn ready(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Whether the caches are filled.
+    /// Whether it is ready.
     pub fn is_ready(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
@@ -53,13 +53,13 @@ impl Health {
         }
     }
 
-    /// Whether this replica knows all declarations, and can receive changes.
+    /// Whether this replica knows all declarations and can receive changes, or could begin to.
     ///
     /// # Errors
     /// Names what is missing.
     pub fn ready(&self, now: Instant) -> Result<(), String> {
         if !self.caches.is_ready() {
-            return Err("the caches aren't filled yet".to_owned());
+            return Err("the memberships and provider objects are not listed yet: see the log if this takes more than a few seconds".to_owned());
         }
         match self.reachability.unanswered_for(now) {
             unanswered if unanswered > UNREACHABLE => Err(format!(

@@ -24,17 +24,18 @@ pub async fn collect_regularly(ctx: Arc<Context>) {
 
 /// Collects once.
 pub fn collect(ctx: &Context) {
-    if !ctx.readiness.is_ready() {
+    if !ctx.begun.is_ready() {
         // No object is known to have been deleted.
         return;
     }
     ctx.connections.forget_missing(&ctx.providers);
+    // The index decides which objects exist.
+    ctx.wake_units(ctx.targets.lost_unseen(|object| ctx.may_be_there(object)), Urgency::Grant);
     ctx.written.forget_missing(|| ctx.uids());
     ctx.tombstones.forget_missing(|| ctx.uids());
     ctx.forget_missing_reports();
     replaced::forget_unneeded(ctx);
     ctx.in_use.forget_missing(&ctx.providers.uids());
-    ctx.wake_units(ctx.targets.lost_unseen(|object| ctx.may_be_there(object)), Urgency::Grant);
     let connections = ctx.connections.usable();
     let (projects, ids) = (ctx.targets.projects(), ctx.targets.ids());
     let needed = |project: &Project, kind: SubjectKind| {

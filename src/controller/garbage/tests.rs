@@ -62,7 +62,7 @@ fn membership(number: usize) -> ProjectMembership {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_remembered_of_thousands_of_objects_projects_and_endpoints_that_are_gone() {
     let Wiring { ctx, .. } = controller();
-    ctx.readiness.ready();
+    ctx.begun.ready();
     for number in 0..MANY {
         let object = membership(number);
         let uid = object.uid().unwrap();
@@ -104,7 +104,7 @@ async fn nothing_is_remembered_of_thousands_of_objects_projects_and_endpoints_th
 #[tokio::test(start_paused = true)]
 async fn what_is_in_progress_is_kept() {
     let Wiring { ctx, .. } = controller();
-    ctx.readiness.ready();
+    ctx.begun.ready();
     let invite_lock = ctx.targets.invite_lock("https://1.example.com", "project", "ada");
     ctx.written.begins("uid-1");
     collect(&ctx);

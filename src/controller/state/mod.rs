@@ -1,6 +1,7 @@
 //! The state in memory. Nothing here sends a request.
 
 pub mod in_use;
+pub mod memberships;
 pub mod namespaces;
 pub mod outage;
 pub mod own_writes;

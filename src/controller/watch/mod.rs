@@ -6,22 +6,23 @@ mod merge;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future, stream};
-use kube::runtime::reflector::Store;
+use futures::{Stream, StreamExt, TryStreamExt, future, stream};
+use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch as signal;
 use tokio::time::Instant;
 
 use self::merge::Merge;
+use super::state::memberships::Memberships;
 use super::stored::Stored;
+use crate::api::ProjectMembership;
 use crate::kubernetes::WATCH_SECONDS;
 use crate::telemetry::Metrics;
 
@@ -109,6 +110,17 @@ pub fn config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS)
 }
 
+/// The APIs to list and watch a kind: one for all namespaces, or one for each of the given ones.
+pub fn apis_of<K>(client: &Client, namespaces: &[String]) -> Vec<Api<Stored<K>>>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespaces {
+        [] => vec![Api::all(client.clone())],
+        namespaces => namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect(),
+    }
+}
+
 /// What is called with the objects and events of a watch.
 pub struct Handlers<C, E> {
     /// Called with each object before the store contains it.
@@ -117,57 +129,82 @@ pub struct Handlers<C, E> {
     pub on_event: E,
 }
 
-/// Watches all objects of a kind, keeps `writer`'s store filled, and yields the objects that were applied. `not_served` is
+/// What a watch keeps up to date.
+pub trait Cache<K>: Send + 'static {
+    /// Processes an event. The objects of a list count when it is complete.
+    fn apply(&mut self, event: &Event<K>);
+
+    /// Reads the objects of a namespace, or all of them.
+    fn reader(&self) -> impl Fn(Option<&str>) -> Vec<Arc<K>> + Send + 'static + use<Self, K>;
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Cache<K> for Writer<K> {
+    fn apply(&mut self, event: &Event<K>) {
+        self.apply_watcher_event(event);
+    }
+
+    fn reader(&self) -> impl Fn(Option<&str>) -> Vec<Arc<K>> + Send + 'static + use<K> {
+        let store = self.as_reader();
+        move |namespace| {
+            let mut objects = store.state_filter(|object| is_in(object, namespace));
+            objects.sort_by_cached_key(|object| (object.namespace(), object.name_any()));
+            objects
+        }
+    }
+}
+
+impl Cache<ProjectMembership> for Arc<Memberships> {
+    fn apply(&mut self, event: &Event<ProjectMembership>) {
+        Memberships::apply(self, event);
+    }
+
+    fn reader(&self) -> impl Fn(Option<&str>) -> Vec<Arc<ProjectMembership>> + Send + 'static + use<> {
+        let memberships = self.clone();
+        move |namespace| memberships.filter(|object| is_in(object, namespace))
+    }
+}
+
+fn is_in<K: ResourceExt>(object: &K, namespace: Option<&str>) -> bool {
+    namespace.is_none_or(|namespace| object.meta().namespace.as_deref() == Some(namespace))
+}
+
+/// Watches all objects of a kind, keeps the cache up to date, and yields the objects that were applied. `not_served` is
 /// true while the API server does not know the kind (404); the request is repeated, since a kind may be installed later.
-///
-/// `apis`: one for all namespaces, or one for each namespace. When `leads` completes, everything is listed again, and
-/// `listed` becomes true when the store reflects that list: the view of a standby replica may be out of date and must
-/// not be used when it begins to act.
+/// `apis`: one for all namespaces, or one for each namespace.
 pub fn objects<K>(
     apis: Vec<Api<Stored<K>>>,
-    writer: Writer<K>,
+    mut cache: impl Cache<K>,
     metrics: Arc<Metrics>,
     not_served: signal::Sender<bool>,
     handlers: Handlers<impl Fn(&mut K) + Send + 'static, impl Fn(&Event<K>) + Send + 'static>,
-    leads: impl Future<Output = ()> + Send + 'static,
-    listed: signal::Sender<bool>,
 ) -> impl Stream<Item = Result<Arc<K>, watcher::Error>> + Send
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
     K::DynamicType: Hash + Eq + Clone,
 {
     let Handlers { complete, on_event } = handlers;
-    let leads = leads.shared();
     let namespaces: Vec<Option<String>> = apis.iter().map(|api| api.namespace().map(str::to_owned)).collect();
     let mut merge = Merge::new(apis.len());
-    let led = Arc::new(AtomicBool::new(false));
-    let all_led = led.clone();
-    let (store, reflected) = (writer.as_reader(), writer.as_reader());
+    let (of_namespace, reflected) = (cache.reader(), cache.reader());
     let parts = apis.into_iter().enumerate().map(|(part, api)| {
-        let standing_by = watch(api.clone(), config()).take_until(leads.clone());
-        let acting = watch(api, config());
-        let received = standing_by.map_ok(|event| (event, false)).chain(acting.map_ok(|event| (event, true)));
-        received.backoff(Reconnect::default()).map_ok(move |(event, leads)| (part, event, leads)).boxed()
+        watch(api, config()).backoff(Reconnect::default()).map_ok(move |event| (part, event)).boxed()
     });
     let (mut interruptions, kind) = (Interruptions::default(), K::kind(&()));
     stream::select_all(parts)
         .inspect(move |received| interruptions.log(&kind, received))
         .filter_map(move |received| {
-            let readable = |(part, event, leads)| {
+            let readable = |(part, event)| {
                 let mut event = readable(event, &metrics)?;
                 if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = &mut event {
                     complete(object);
                 }
-                Some((part, event, leads))
+                Some((part, event))
             };
             future::ready(received.map(readable).transpose())
         })
         .flat_map(move |received| {
-            let events = received.map(|(part, event, leads)| {
-                let events = merge.take(part, event, leads, |other| in_namespace(&store, namespaces.get(other)));
-                all_led.store(merge.is_led(), Ordering::Relaxed);
-                events
-            });
+            let events = received
+                .map(|(part, event)| merge.take(part, event, |other| known(&of_namespace, namespaces.get(other))));
             stream::iter(match events {
                 Ok(events) => events.into_iter().map(Ok).collect(),
                 Err(error) => vec![Err(error)],
@@ -180,13 +217,10 @@ where
             Ok(Event::InitDone) => drop(not_served.send_replace(false)),
             _ => {}
         })
-        .reflect(writer)
         .inspect(move |event| {
             if let Ok(event) = event {
+                cache.apply(event);
                 on_event(event);
-                if matches!(event, Event::InitDone) && led.load(Ordering::Relaxed) {
-                    listed.send_replace(true);
-                }
             }
         })
         .flat_map(move |event| stream::iter(applied(&reflected, event)))
@@ -194,29 +228,19 @@ where
 
 /// The objects that an event reports as applied. Objects of a list are returned when the list ends, from the store: it
 /// does not contain new objects before that, and a pass over an object that the store lacks does nothing.
-fn applied<K, E>(store: &Store<K>, event: Result<Event<K>, E>) -> Vec<Result<Arc<K>, E>>
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
+fn applied<K, E>(cached: &impl Fn(Option<&str>) -> Vec<Arc<K>>, event: Result<Event<K>, E>) -> Vec<Result<Arc<K>, E>> {
     match event {
-        Ok(Event::InitDone) => {
-            let mut listed = store.state();
-            listed.sort_by_cached_key(|object| (object.namespace(), object.name_any()));
-            listed.into_iter().map(Ok).collect()
-        }
+        Ok(Event::InitDone) => cached(None).into_iter().map(Ok).collect(),
         Ok(Event::Apply(object)) => vec![Ok(Arc::new(object))],
         Ok(Event::Init | Event::InitApply(_) | Event::Delete(_)) => Vec::new(),
         Err(error) => vec![Err(error)],
     }
 }
 
-/// The objects of a namespace in a store.
-fn in_namespace<K>(store: &Store<K>, namespace: Option<&Option<String>>) -> Vec<K>
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
-    let of = |object: &K| Some(&object.namespace()) == namespace;
-    store.state_filter(of).iter().map(|object| object.as_ref().clone()).collect()
+/// The known objects of a watch that belongs to a namespace.
+fn known<K: Clone>(cached: &impl Fn(Option<&str>) -> Vec<Arc<K>>, namespace: Option<&Option<String>>) -> Vec<K> {
+    let namespace = namespace.and_then(|namespace| namespace.as_deref());
+    cached(namespace).into_iter().map(Arc::unwrap_or_clone).collect()
 }
 
 /// The event, if its object can be decoded. An object that cannot is counted and logged with its name.
@@ -273,7 +297,7 @@ mod tests {
         let mut writer = Writer::default();
         let mut after = |event: Event<ConfigMap>| {
             writer.apply_watcher_event(&event);
-            let applied: Vec<Result<_, ()>> = applied(&writer.as_reader(), Ok(event));
+            let applied: Vec<Result<_, ()>> = applied(&writer.reader(), Ok(event));
             applied.into_iter().map(|object| object.unwrap().name_any()).collect::<Vec<_>>()
         };
         let object = |name: &str| ConfigMap {

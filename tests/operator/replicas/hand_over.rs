@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use control_plane::Filter;
 use serde_json::json;
 use simulator::{Fault, Order};
 use tokio::time::Instant;
@@ -10,11 +11,39 @@ use super::{leader_and_other, leads_within};
 use crate::evidence::Call;
 use crate::restart::alone;
 use crate::subject::each;
-use crate::support::{SOON, eventually};
+use crate::support::{OPERATOR, SOON, eventually};
 
 /// Longer than the check of what is in progress, shorter than three seconds less the take-over.
 const ANSWER: Duration = Duration::from_millis(1200);
 const LEASE: u64 = 8;
+
+/// Seen to fail when the watches began before the lease was acquired.
+#[tokio::test]
+async fn a_replica_on_standby_keeps_no_objects_and_is_ready_once_it_could_list_them() {
+    alone(async |plane, stage| {
+        let before = plane.audit().mark().unwrap();
+        let (first, second) = leader_and_other(plane, LEASE).await;
+        stage.declare(&stage.identity("there"), json!([{"role": "viewer"}])).await;
+        stage.ready(&stage.identity("there").object()).await;
+        let user = format!("system:serviceaccount:{}:{}", OPERATOR.0, OPERATOR.1);
+        let kinds = ["projectmemberships", "membershipproviders", "clustermembershipproviders"];
+        let of = |kind: &str, verb: &str| {
+            let filter = Filter::new().user(&user).resource(kind).verb(verb);
+            plane.audit().events(before, &filter).unwrap()
+        };
+        for kind in kinds {
+            let lists = of(kind, "list");
+            let (small, whole): (Vec<_>, Vec<_>) = lists.iter().partition(|list| list.uri.ends_with("limit=1"));
+            assert!(!small.is_empty(), "{kind}: it isn't known that it could list them");
+            assert_eq!((whole.len(), of(kind, "watch").len()), (1, 1), "{kind}: {lists:#?}");
+        }
+        first.stop().await.unwrap();
+        leads_within(&second, SOON).await;
+        stage.delete(&stage.identity("there").object()).await;
+        second.stop().await.unwrap();
+    })
+    .await;
+}
 
 /// Seen to fail without `Keeper::release`: the other one waited until the lease had expired.
 #[tokio::test]

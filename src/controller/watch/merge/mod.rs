@@ -19,37 +19,24 @@ struct MergedWatch<K> {
     /// The objects that are passed on with the list, by name.
     list: BTreeMap<String, K>,
     listed: bool,
-    is_led: bool,
 }
 
 impl<K: ResourceExt> Merge<K> {
     /// A merge of this number of watches, without events so far.
     pub fn new(parts: usize) -> Self {
-        let part = |_| MergedWatch { list: BTreeMap::new(), listed: false, is_led: false };
+        let part = |_| MergedWatch { list: BTreeMap::new(), listed: false };
         Self { parts: (0..parts).map(part).collect(), emitted: false }
     }
 
-    /// Whether every namespace was listed while this replica led.
-    pub fn is_led(&self) -> bool {
-        self.parts.iter().all(|part| part.is_led)
-    }
-
-    /// Processes an event of one watch, and returns the resulting events of the merged watch. `leads`: this replica led
-    /// when the watch began. `known`: returns the known objects of another part.
-    pub fn take(
-        &mut self,
-        index: usize,
-        event: Event<K>,
-        leads: bool,
-        known: impl Fn(usize) -> Vec<K>,
-    ) -> Vec<Event<K>> {
+    /// Processes an event of one watch, and returns the resulting events of the merged watch. `known`: returns the known
+    /// objects of another part.
+    pub fn take(&mut self, index: usize, event: Event<K>, known: impl Fn(usize) -> Vec<K>) -> Vec<Event<K>> {
         let only = self.parts.len() == 1;
         let Some(part) = self.parts.get_mut(index) else {
             return Vec::new();
         };
         match event {
             Event::InitDone => {
-                part.is_led |= leads;
                 part.listed = true;
                 if only { vec![Event::InitDone] } else { self.relist(index, known) }
             }

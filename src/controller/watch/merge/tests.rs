@@ -33,13 +33,13 @@ impl MergedStore {
         Self { merge: Merge::new(parts), store: BTreeMap::new(), listing: BTreeMap::new(), lists: 0 }
     }
 
-    fn take(&mut self, part: usize, event: Event<ConfigMap>, leads: bool) {
+    fn take(&mut self, part: usize, event: Event<ConfigMap>) {
         let store = self.store.clone();
         let known = |part: usize| {
             let of_part = store.iter().filter(|((namespace, _), _)| namespace == NAMESPACES[part]);
             of_part.map(|((_, name), value)| object(part, name, value)).collect()
         };
-        for event in self.merge.take(part, event, leads, known) {
+        for event in self.merge.take(part, event, known) {
             match event {
                 Event::Init => self.listing.clear(),
                 Event::InitApply(object) => drop(self.listing.insert(entry(&object).0, entry(&object).1)),
@@ -53,10 +53,10 @@ impl MergedStore {
         }
     }
 
-    fn lists(&mut self, part: usize, names: &[&str], leads: bool) {
-        self.take(part, Event::Init, leads);
-        names.iter().for_each(|name| self.take(part, Event::InitApply(object(part, name, "1")), leads));
-        self.take(part, Event::InitDone, leads);
+    fn lists(&mut self, part: usize, names: &[&str]) {
+        self.take(part, Event::Init);
+        names.iter().for_each(|name| self.take(part, Event::InitApply(object(part, name, "1"))));
+        self.take(part, Event::InitDone);
     }
 
     fn holds(&self) -> Vec<String> {
@@ -67,60 +67,48 @@ impl MergedStore {
 #[test]
 fn the_events_of_a_single_watch_are_passed_on_at_once() {
     let mut merged = MergedStore::by(1);
-    merged.lists(0, &["x", "y"], false);
-    merged.take(0, Event::Apply(object(0, "x", "2")), false);
-    merged.take(0, Event::Delete(object(0, "y", "1")), false);
+    merged.lists(0, &["x", "y"]);
+    merged.take(0, Event::Apply(object(0, "x", "2")));
+    merged.take(0, Event::Delete(object(0, "y", "1")));
     assert_eq!((merged.holds(), merged.lists), (vec!["a/x=2".to_owned()], 1));
 }
 
 #[test]
 fn nothing_is_emitted_before_all_lists_and_then_the_current_state() {
     let mut merged = MergedStore::by(2);
-    merged.lists(0, &["x", "y"], false);
-    merged.take(0, Event::Apply(object(0, "x", "2")), false);
-    merged.take(0, Event::Apply(object(0, "z", "1")), false);
-    merged.take(0, Event::Delete(object(0, "y", "1")), false);
+    merged.lists(0, &["x", "y"]);
+    merged.take(0, Event::Apply(object(0, "x", "2")));
+    merged.take(0, Event::Apply(object(0, "z", "1")));
+    merged.take(0, Event::Delete(object(0, "y", "1")));
     assert_eq!((merged.holds().len(), merged.lists), (0, 0));
-    merged.lists(1, &["x"], false);
+    merged.lists(1, &["x"]);
     assert_eq!((merged.holds().join(" "), merged.lists), ("a/x=2 a/z=1 b/x=1".to_owned(), 1));
 }
 
 #[test]
 fn a_relist_of_one_drops_what_is_gone_there_and_nothing_of_the_others() {
     let mut merged = MergedStore::by(2);
-    merged.lists(0, &["x", "y"], false);
-    merged.lists(1, &["x"], false);
-    merged.take(1, Event::Apply(object(1, "w", "3")), false);
-    merged.take(0, Event::Init, false);
-    merged.take(0, Event::InitApply(object(0, "y", "4")), false);
+    merged.lists(0, &["x", "y"]);
+    merged.lists(1, &["x"]);
+    merged.take(1, Event::Apply(object(1, "w", "3")));
+    merged.take(0, Event::Init);
+    merged.take(0, Event::InitApply(object(0, "y", "4")));
     // The other watches continue in the meantime.
-    merged.take(1, Event::Delete(object(1, "x", "1")), false);
-    merged.take(0, Event::InitDone, false);
+    merged.take(1, Event::Delete(object(1, "x", "1")));
+    merged.take(0, Event::InitDone);
     assert_eq!((merged.holds().join(" "), merged.lists), ("a/y=4 b/w=3".to_owned(), 2));
-}
-
-#[test]
-fn all_are_listed_again_when_this_replica_begins_to_lead() {
-    let mut merged = MergedStore::by(2);
-    merged.lists(0, &["x"], false);
-    merged.lists(1, &["x"], false);
-    merged.lists(0, &["x"], true);
-    assert!(!merged.merge.is_led(), "b was listed by a replica on standby");
-    merged.lists(1, &["x"], true);
-    assert!(merged.merge.is_led());
 }
 
 #[test]
 fn a_list_that_restarts_before_all_are_complete_is_waited_for() {
     let mut merged = MergedStore::by(2);
-    merged.lists(0, &["x", "y"], false);
-    // This replica begins to lead: both namespaces are listed again.
-    merged.take(0, Event::Init, true);
-    merged.take(0, Event::InitApply(object(0, "x", "1")), true);
-    merged.lists(1, &["x"], true);
+    merged.lists(0, &["x", "y"]);
+    // Both namespaces are listed again.
+    merged.take(0, Event::Init);
+    merged.take(0, Event::InitApply(object(0, "x", "1")));
+    merged.lists(1, &["x"]);
     assert_eq!((merged.holds().len(), merged.lists), (0, 0), "a part of a list was reported as all of it");
-    merged.take(0, Event::InitApply(object(0, "y", "1")), true);
-    merged.take(0, Event::InitDone, true);
+    merged.take(0, Event::InitApply(object(0, "y", "1")));
+    merged.take(0, Event::InitDone);
     assert_eq!((merged.holds().join(" "), merged.lists), ("a/x=1 a/y=1 b/x=1".to_owned(), 1));
-    assert!(merged.merge.is_led());
 }
