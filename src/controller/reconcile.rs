@@ -10,7 +10,7 @@ use tracing::Instrument;
 
 use super::context::Context;
 use super::faults::EarlyEnd;
-use super::queue::{NextPass, Ticket, TicketKey, TicketKind, TicketResult};
+use super::queue::{NextPass, Ticket, TicketKey, TicketKind, TicketResult, TicketSource};
 use super::roster::ListCaller;
 use super::snapshot::{self, CachedTarget, ConnectedSnapshot};
 use super::state::targets::{TargetMemory, Unit};
@@ -18,7 +18,7 @@ use super::{apply, faults, object, providers, record, release, report};
 use crate::core::step::{self, NextStep, Observe, Step};
 use crate::core::write::ConfirmedWrite;
 use crate::provider::Urgency;
-use crate::provider::quota::{Permit, RequestKind};
+use crate::provider::quota::{Permit, Quota, RequestKind};
 
 /// Runs one pass, or checks a provider object: until everything is reported, or something has to be waited for.
 pub async fn pass(ctx: Arc<Context>, unit: Arc<Unit>, brought: Option<TicketResult>) -> NextPass<TicketResult> {
@@ -85,7 +85,7 @@ async fn steps(
             let Some((object, _)) = unresolved.first() else { return Ok(NextPass::until_woken()) };
             let payer = object.namespace().unwrap_or_default();
             if !take_slot(ctx, &mut slot, &payer) {
-                return Ok(until_slot(ctx, payer, NextPass::until_woken()));
+                return Ok(until_slot(ctx, unit, payer, NextPass::until_woken()));
             }
             return Box::pin(report::unresolved(ctx, unresolved)).await;
         };
@@ -96,7 +96,7 @@ async fn steps(
         if needs_slot(&step) && !take_slot(ctx, &mut slot, &payer) {
             // What was done is reported, also while the operator is being stopped.
             let is_unfinished = matches!(step, Step::Report(_));
-            return Ok(NextPass { is_unfinished, ..until_slot(ctx, payer, pause) });
+            return Ok(NextPass { is_unfinished, ..until_slot(ctx, unit, payer, pause) });
         }
         // A permit that a former step waited for may not be needed any more.
         let wanted = wanted_permit(&step);
@@ -111,14 +111,14 @@ async fn steps(
             }
             (Step::Apply(apply), None) => {
                 let pause = pause.or_earlier(report::long_wait(ctx, unit, &taken, apply.urgency).await);
-                return Ok(until_permitted(&taken, RequestKind::Write, apply.urgency, payer, pause));
+                return Ok(until_permitted(ctx, unit, &taken, RequestKind::Write, apply.urgency, payer, pause));
             }
             (Step::Apply(apply), Some(permit)) => {
                 let sending = apply::send(ctx, unit, &taken, permit, *apply);
                 Box::pin(report::while_slow(ctx, unit, &taken, sending)).await;
             }
             (Step::Explain(urgency), None) => {
-                return Ok(until_permitted(&taken, RequestKind::Read, urgency, payer, pause));
+                return Ok(until_permitted(ctx, unit, &taken, RequestKind::Read, urgency, payer, pause));
             }
             (Step::Explain(_), Some(permit)) => Box::pin(apply::explain(ctx, unit, &taken, permit)).await,
             (Step::Report(outcome), _) => {
@@ -190,7 +190,8 @@ fn until_listed(
         let outcome = roster.observe(&*connection.provider, asker, &subject_id, Some(not_before)).await;
         TicketResult::Listed(not_before, outcome.map(drop))
     };
-    NextPass { ticket: Some(Ticket { wait, future: Box::pin(list.in_current_span()) }), ..pause }
+    let source = TicketSource::Task(Box::pin(list.in_current_span()));
+    NextPass { ticket: Some(Ticket { wait, source }), ..pause }
 }
 
 /// Takes a slot of the passes that write to the API server, if the pass has none and one is free. Returns whether it has
@@ -203,15 +204,17 @@ fn take_slot(ctx: &Context, slot: &mut Option<Permit>, payer: &str) -> bool {
 }
 
 /// The pause until a slot of the passes that write to the API server is free.
-fn until_slot(ctx: &Context, payer: String, pause: NextPass<TicketResult>) -> NextPass<TicketResult> {
+fn until_slot(ctx: &Context, unit: &Unit, payer: String, pause: NextPass<TicketResult>) -> NextPass<TicketResult> {
     let wait = TicketKey { kind: TicketKind::Slot, urgency: Urgency::Grant, connection: 0 };
-    let slots = ctx.pass_slots.clone();
-    let slot = async move { TicketResult::Slot(slots.permit(RequestKind::Write, Urgency::Grant, &payer).await) };
-    NextPass { ticket: Some(Ticket { wait, future: Box::pin(slot.in_current_span()) }), ..pause }
+    let source =
+        requested(ctx, unit, ctx.pass_slots.clone(), (RequestKind::Write, Urgency::Grant), payer, TicketResult::Slot);
+    NextPass { ticket: Some(Ticket { wait, source }), ..pause }
 }
 
 /// The pause until a permit is granted.
 fn until_permitted(
+    ctx: &Context,
+    unit: &Unit,
     taken: &ConnectedSnapshot,
     kind: RequestKind,
     urgency: Urgency,
@@ -219,7 +222,23 @@ fn until_permitted(
     pause: NextPass<TicketResult>,
 ) -> NextPass<TicketResult> {
     let wait = TicketKey { kind: TicketKind::Permit(kind), urgency, connection: taken.connection.number };
-    let quota = taken.connection.quota.clone();
-    let permit = async move { TicketResult::Permit(quota.permit(kind, urgency, &payer).await) };
-    NextPass { ticket: Some(Ticket { wait, future: Box::pin(permit.in_current_span()) }), ..pause }
+    let source = requested(ctx, unit, taken.connection.quota.clone(), (kind, urgency), payer, TicketResult::Permit);
+    NextPass { ticket: Some(Ticket { wait, source }), ..pause }
+}
+
+/// A request for a permit of a quota, which waits there.
+fn requested(
+    ctx: &Context,
+    unit: &Unit,
+    quota: Quota,
+    (kind, urgency): (RequestKind, Urgency),
+    payer: String,
+    result: fn(Permit) -> TicketResult,
+) -> TicketSource<TicketResult> {
+    let (passes, name) = (ctx.passes.clone(), unit.to_string());
+    TicketSource::Request(Box::new(move |deliver| {
+        let waits = passes.waits(&name);
+        let request = quota.request(kind, urgency, &payer, move |permit| deliver(result(permit)));
+        Box::new((request, waits))
+    }))
 }

@@ -2,7 +2,7 @@
 //!
 //! All of it may be lost: it saves requests and delays, but correctness does not depend on it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::core::confirm::{Confirmation, confirmation};
@@ -31,20 +31,20 @@ pub struct Memory {
     pub refused: BTreeMap<String, RefusedRole>,
     /// Recorded grants that the provider has not accepted yet, by uid and role. If it refuses such a role, the record of
     /// it does not count.
-    pub tentative: BTreeSet<(String, String)>,
+    pub tentative: Vec<(String, String)>,
     /// Temporary grants that were recorded and have not been sent to the provider since, by uid and role.
-    pub unsent: BTreeSet<(String, String)>,
-    /// The generations of the target's objects that are not carried out yet, and since when each has been known, by uid.
-    pub undecided: BTreeMap<String, (i64, Instant)>,
-    /// The requests to reconcile that were not handled yet, and since when each has been known, by uid.
-    pub requested: BTreeMap<String, (String, Instant)>,
+    pub unsent: Vec<(String, String)>,
+    /// The generations of the target's objects that are not carried out yet.
+    pub undecided: Vec<KnownSince<i64>>,
+    /// The requests to reconcile that were not handled yet.
+    pub requested: Vec<KnownSince<String>>,
     /// How many passes have failed in a row.
     pub failures: u32,
     /// A list that began no earlier than this is required: it was requested and failed, or a role may have been renamed.
     pub required: Option<Instant>,
     /// The change that the provider refused permanently, with the number of the connection through which it was requested
     /// (another credential may have more rights): the next pass does not repeat the request.
-    pub stalled: Option<(RefusedChange, u64)>,
+    pub stalled: Option<Box<(RefusedChange, u64)>>,
     /// How many writes in a row were undone before they were confirmed.
     pub contested: u32,
     /// Which drift was repaired, and at how many resyncs in a row.
@@ -53,6 +53,14 @@ pub struct Memory {
     pub late_writes: LateWrites,
     /// What has happened since the last report.
     pub attempt: Attempt,
+}
+
+/// What one object asks for, and since when that has been known.
+#[derive(Clone, Debug)]
+pub struct KnownSince<T> {
+    uid: String,
+    value: T,
+    pub since: Instant,
 }
 
 /// What has happened since the last report.
@@ -79,7 +87,7 @@ pub struct Attempt {
     /// The last change that was confirmed.
     pub done: Option<Change>,
     /// The change that the provider refused permanently.
-    pub refusal: Option<RefusedChange>,
+    pub refusal: Option<Box<RefusedChange>>,
     /// The failure that ended the attempt.
     pub failed: Option<Error>,
 }
@@ -150,6 +158,24 @@ pub struct SentWrite {
     pub explained: Option<Error>,
 }
 
+/// Replaces what is known by what is present. What was known with the same value has been known for as long as before.
+/// Returns whether something is new.
+fn know<'a, T: PartialEq>(
+    known: &mut Vec<KnownSince<T>>,
+    present: impl Iterator<Item = (&'a str, T)>,
+    now: Instant,
+) -> bool {
+    let before = std::mem::take(known);
+    let mut is_new = false;
+    for (uid, value) in present {
+        let since = before.iter().find(|known| known.uid == uid && known.value == value).map(|known| known.since);
+        is_new |= since.is_none();
+        known.reserve_exact(usize::from(known.is_empty()));
+        known.push(KnownSince { uid: uid.to_owned(), value, since: since.unwrap_or(now) });
+    }
+    is_new
+}
+
 impl Memory {
     /// Begins an attempt, unless one is in progress, and notes what is new in the snapshot.
     pub fn begin(&mut self, snapshot: &Snapshot) {
@@ -158,22 +184,10 @@ impl Memory {
         self.late_writes.begin(snapshot);
         let undecided =
             declarations.iter().filter(|declaration| !declaration.is_leaving() && !declaration.is_settled());
-        let mut known = std::mem::take(&mut self.undecided);
-        for declaration in undecided {
-            let generation = declaration.generation();
-            let since = known.remove(declaration.uid()).filter(|(known, _)| *known == generation);
-            self.undecided.insert(declaration.uid().to_owned(), since.unwrap_or((generation, now)));
-        }
-        let mut known = std::mem::take(&mut self.requested);
-        let mut is_new = false;
-        for declaration in declarations {
-            if let Some(requested) = declaration.requested() {
-                let since = known.remove(declaration.uid()).filter(|(known, _)| *known == requested);
-                is_new |= since.is_none();
-                self.requested.insert(declaration.uid().to_owned(), since.unwrap_or((requested, now)));
-            }
-        }
-        if is_new {
+        know(&mut self.undecided, undecided.map(|declaration| (declaration.uid(), declaration.generation())), now);
+        let requested =
+            declarations.iter().filter_map(|declaration| Some((declaration.uid(), declaration.requested()?)));
+        if know(&mut self.requested, requested, now) {
             self.refused.clear();
             self.stalled = None;
             self.drift = RecurringDrift::default();
@@ -197,12 +211,11 @@ impl Memory {
     /// Notes what a record that is about to be written begins.
     pub fn recording(&mut self, record: &Record) {
         for NewRole { role, is_temporary, is_first } in &record.new {
-            let grant = (record.uid.clone(), role.clone());
-            if *is_temporary {
-                self.unsent.insert(grant.clone());
-            }
-            if *is_first {
-                self.tentative.insert(grant);
+            for (grants, is_one) in [(&mut self.unsent, is_temporary), (&mut self.tentative, is_first)] {
+                let grant = (record.uid.clone(), role.clone());
+                if *is_one && !grants.contains(&grant) {
+                    grants.push(grant);
+                }
             }
         }
     }
@@ -231,10 +244,9 @@ impl Memory {
     pub fn end(&mut self, snapshot: &Snapshot, outcome: &PassOutcome) -> bool {
         let attempt = std::mem::take(&mut self.attempt);
         self.refused.retain(|_, refused| !refused.is_suspected);
-        // An emptied set keeps its last node, and there is one of each for every target.
-        for grants in [&mut self.tentative, &mut self.unsent] {
-            grants.is_empty().then(|| *grants = BTreeSet::new());
-        }
+        // There is one of each for every target.
+        self.tentative.shrink_to_fit();
+        self.unsent.shrink_to_fit();
         match outcome.kind {
             PassEnd::Settled => {
                 self.contested = 0;
@@ -246,8 +258,8 @@ impl Memory {
             PassEnd::NotAsked | PassEnd::Failed { .. } => {}
         }
         if let Some(refusal) = attempt.refusal {
-            let refusal = RefusedChange { at: snapshot.at, ..refusal };
-            self.stalled = Some((refusal, snapshot.provider.connection));
+            let refusal = RefusedChange { at: snapshot.at, ..*refusal };
+            self.stalled = Some(Box::new((refusal, snapshot.provider.connection)));
         }
         attempt.sent.is_some()
     }
@@ -361,8 +373,8 @@ impl Memory {
                 }
                 if error.retry() == Retry::Terminal {
                     let PlannedWrite { change, requested_by, .. } = apply;
-                    self.attempt.refusal =
-                        Some(RefusedChange { change, error, requested_by, at: now, tried: 0, removed: false });
+                    let refusal = RefusedChange { change, error, requested_by, at: now, tried: 0, removed: false };
+                    self.attempt.refusal = Some(Box::new(refusal));
                 } else {
                     self.attempt.failed = Some(error);
                 }

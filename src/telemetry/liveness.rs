@@ -22,7 +22,7 @@ tokio::task_local! {
 
 /// The passes of one process. Clones share their state.
 #[derive(Clone, Debug, Default)]
-pub struct Passes(Arc<Mutex<HashMap<String, ObjectPasses>>>);
+pub struct Passes(Arc<Mutex<HashMap<Arc<str>, ObjectPasses>>>);
 
 /// The passes over one object, whose name has the form `ProjectMembership/team-a/ci`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,28 +45,33 @@ struct Pass {
 impl Passes {
     /// A pass over an object is due from now on, unless one was due already.
     pub fn asked(&self, object: &str) {
-        self.lock().entry(object.to_owned()).or_default().asked.get_or_insert_with(Instant::now);
+        self.lock().entry(object.into()).or_default().asked.get_or_insert_with(Instant::now);
     }
 
     /// Runs a pass over an object.
-    pub async fn run<T>(&self, object: String, pass: impl Future<Output = T>) -> T {
-        {
-            let mut passes = self.lock();
-            let entry = passes.entry(object.clone()).or_default();
-            let due = entry.asked.take().unwrap_or_else(Instant::now);
-            entry.running = Some(Pass { due, progress: Instant::now(), waits: 0 });
-        }
-        let handle = Handle { passes: self.clone(), object };
-        let _finishes = scopeguard::guard(handle.clone(), |Handle { passes, object }| {
-            passes.settle(&object, |entry| entry.running = None);
-        });
+    pub async fn run<T>(&self, object: impl Into<Arc<str>>, pass: impl Future<Output = T>) -> T {
+        let handle = self.begin(object.into(), 0);
+        let _finishes = scopeguard::guard(handle.clone(), Handle::finish);
         RUNNING.scope(handle, pass).await
+    }
+
+    fn begin(&self, object: Arc<str>, waits: u32) -> Handle {
+        let mut passes = self.lock();
+        let entry = passes.entry(object.clone()).or_default();
+        let due = entry.asked.take().unwrap_or_else(Instant::now);
+        entry.running = Some(Pass { due, progress: Instant::now(), waits });
+        Handle { passes: self.clone(), object }
     }
 
     /// Runs what a pass over an object has left to wait for. It has a name of its own, because the next pass may run at the
     /// same time: neither hides that the other makes no progress.
     pub async fn ticket<T>(&self, object: &str, ticket: impl Future<Output = T>) -> T {
-        self.run(format!("{object} (ticket)"), ticket).await
+        self.run(ticket_of(object), ticket).await
+    }
+
+    /// As [`Passes::ticket`], of something that waits until it is called. Dropping what this returns ends the wait.
+    pub fn waits(&self, object: &str) -> impl Send + use<> {
+        scopeguard::guard(self.begin(ticket_of(object), 1), Handle::finish)
     }
 
     /// The object is gone: no pass over it is due any more. A running pass continues.
@@ -105,7 +110,7 @@ impl Passes {
             .filter_map(|(object, entry)| Some((object, since(entry)?)))
             .min_by_key(|(_, since)| *since)?;
         let stalled = now.saturating_duration_since(since);
-        (stalled > STALLED).then(|| (object.clone(), stalled))
+        (stalled > STALLED).then(|| (object.to_string(), stalled))
     }
 
     /// Changes what is known about an object, and removes the entry if nothing is left.
@@ -119,7 +124,7 @@ impl Passes {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, ObjectPasses>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, ObjectPasses>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -148,10 +153,18 @@ pub async fn waiting<T>(wait: impl Future<Output = T>) -> T {
 #[derive(Clone)]
 struct Handle {
     passes: Passes,
-    object: String,
+    object: Arc<str>,
+}
+
+fn ticket_of(object: &str) -> Arc<str> {
+    format!("{object} (ticket)").into()
 }
 
 impl Handle {
+    fn finish(self) {
+        self.passes.settle(&self.object, |entry| entry.running = None);
+    }
+
     fn change(&self, change: impl FnOnce(&mut Pass)) {
         self.passes.settle(&self.object, |entry| {
             if let Some(pass) = &mut entry.running {
@@ -280,7 +293,7 @@ mod tests {
         passes.asked("ProjectMembership/team-a/unseen");
         passes.asked("MembershipProvider/team-a/infisical");
         passes.forget_missing("ProjectMembership", |_| false);
-        assert_eq!(passes.lock().keys().collect::<Vec<_>>(), ["MembershipProvider/team-a/infisical"]);
+        assert_eq!(passes.lock().keys().map(|key| &**key).collect::<Vec<_>>(), ["MembershipProvider/team-a/infisical"]);
         passes.run(OBJECT.to_owned(), async { passes.forget(OBJECT) }).await;
         assert_eq!(passes.lock().len(), 1, "what has finished leaves nothing behind");
     }

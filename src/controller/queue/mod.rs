@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::core::error::Error;
@@ -32,9 +32,21 @@ pub enum TicketResult {
 pub struct Ticket<G> {
     /// What distinguishes it from another ticket of the key: a ticket that is equal keeps its place.
     pub wait: TicketKey,
-    /// Completes with its result.
-    pub future: BoxFuture<'static, G>,
+    /// Where its result comes from.
+    pub source: TicketSource<G>,
 }
+
+/// Where the result of a ticket comes from. Dropping the ticket gives it up.
+pub enum TicketSource<G> {
+    /// A future, which becomes a task.
+    Task(BoxFuture<'static, G>),
+    /// A request that is kept elsewhere, in a few hundred bytes, and calls what it is given with the result. Dropping what
+    /// it returns gives it up.
+    Request(Box<dyn FnOnce(Deliver<G>) -> Box<dyn Send> + Send>),
+}
+
+/// Takes the result of a ticket.
+pub type Deliver<G> = Box<dyn FnOnce(G) + Send>;
 
 /// What a ticket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +136,8 @@ struct QueueEntry<G> {
     wake: DueTime,
     is_running: bool,
     is_unfinished: bool,
-    ticket: Option<(TicketKey, AbortHandle, u64)>,
+    /// The last field holds the request.
+    ticket: Option<(TicketKey, u64, Box<dyn Send>)>,
     granted: Option<G>,
 }
 
@@ -169,8 +182,8 @@ impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Queue<K, G>
         self.len() == 0
     }
 
-    /// Runs passes until `stopped`; then only unfinished keys continue. Each pass is a task, and so is what it waits
-    /// for, which `waiting` wraps.
+    /// Runs passes until `stopped`; then only unfinished keys continue. Each pass is a task, and so may be what it waits
+    /// for: `waiting` wraps that.
     pub async fn run(
         &self,
         pass: impl Fn(K, Option<G>) -> BoxFuture<'static, NextPass<G>>,
@@ -180,6 +193,7 @@ impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Queue<K, G>
         let mut tasks: JoinSet<Completion<K, G>> = JoinSet::new();
         let mut stopped = std::pin::pin!(stopped.fuse());
         let (mut is_stopping, mut running, mut number) = (false, 0_usize, 0);
+        let (deliver, mut delivered) = mpsc::unbounded_channel();
         while !is_stopping || running > 0 || self.state.lock().is_unfinished() {
             while let Some((key, granted)) = self.next(is_stopping) {
                 let pass = pass(key.clone(), granted);
@@ -194,6 +208,10 @@ impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Queue<K, G>
                     self.state.lock().stop();
                     continue;
                 }
+                Some((key, number, granted)) = delivered.recv() => {
+                    self.state.lock().granted(&key, number, granted);
+                    continue;
+                }
                 Some(done) = tasks.join_next() => done,
                 () = self.changed.notified() => continue,
                 () = sleep_until(next) => continue,
@@ -205,11 +223,22 @@ impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Queue<K, G>
                     let until = until.map(|(at, urgency)| (at + (self.delay)(&key), urgency));
                     let wait = ticket.as_ref().map(|ticket| ticket.wait);
                     let is_new = self.state.lock().finished(&key, until, wait, is_unfinished);
-                    if let (true, Some(Ticket { wait, future })) = (is_new, ticket) {
+                    if let (true, Some(Ticket { wait, source })) = (is_new, ticket) {
                         number += 1;
-                        let (waiting, of) = (waiting(&key, future), key.clone());
-                        let abort = tasks.spawn(async move { Completion::Ticket(of, number, waiting.await) });
-                        self.state.lock().parked(&key, wait, abort, number);
+                        let of = key.clone();
+                        let held: Box<dyn Send> = match source {
+                            TicketSource::Task(future) => {
+                                let waiting = waiting(&key, future);
+                                let task = tasks.spawn(async move { Completion::Ticket(of, number, waiting.await) });
+                                Box::new(scopeguard::guard(task, |task| task.abort()))
+                            }
+                            TicketSource::Request(request) => {
+                                let deliver = deliver.clone();
+                                // Nothing is delivered any more when the queue has ended.
+                                request(Box::new(move |granted| drop(deliver.send((of, number, granted)))))
+                            }
+                        };
+                        self.state.lock().parked(&key, wait, number, held);
                     }
                 }
                 // A bug ends the process: the next one starts with what is recorded.
@@ -308,9 +337,7 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
     fn stop(&mut self) {
         for entry in self.entries.values_mut().filter(|entry| !entry.is_unfinished) {
             entry.granted = None;
-            if let Some((_, abort, _)) = entry.ticket.take() {
-                abort.abort();
-            }
+            entry.ticket = None;
         }
     }
 
@@ -318,7 +345,7 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
     /// is not known.
     fn granted(&mut self, key: &K, number: u64, granted: G) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let Some((wait, ..)) = entry.ticket.take_if(|(_, _, known)| *known == number) else { return };
+        let Some((wait, ..)) = entry.ticket.take_if(|(_, known, _)| *known == number) else { return };
         if entry.is_running {
             return;
         }
@@ -338,9 +365,7 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
         (entry.is_running, entry.is_unfinished) = (false, is_unfinished);
         let is_known = wait.is_some() && entry.ticket.as_ref().map(|(wait, ..)| *wait) == wait;
         let is_new = wait.is_some() && !is_known;
-        if !is_known && let Some((_, abort, _)) = entry.ticket.take() {
-            abort.abort();
-        }
+        let given_up = if is_known { None } else { entry.ticket.take() };
         let wake = entry.wake;
         self.place(key, wake);
         if let Some((at, urgency)) = until {
@@ -351,12 +376,13 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
         if !is_new && self.entries.get(key).is_some_and(is_idle) {
             self.entries.remove(key);
         }
+        drop(given_up);
         is_new
     }
 
-    fn parked(&mut self, key: &K, wait: TicketKey, abort: AbortHandle, number: u64) {
+    fn parked(&mut self, key: &K, wait: TicketKey, number: u64, held: Box<dyn Send>) {
         if let Some(entry) = self.entries.get_mut(key) {
-            entry.ticket = Some((wait, abort, number));
+            entry.ticket = Some((wait, number, held));
         }
     }
 }

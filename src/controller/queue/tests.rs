@@ -1,5 +1,5 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -78,9 +78,11 @@ async fn a_key_that_is_woken_during_its_pass_runs_again_afterwards() {
     assert!(state.entries.is_empty(), "nothing is left of a key that waits for nothing");
 }
 
-/// A handle of a task that never ends.
-fn handle() -> AbortHandle {
-    tokio::spawn(std::future::pending::<()>()).abort_handle()
+/// A request that never has a result, and whether it is still held.
+fn request() -> (Box<dyn Send>, Weak<()>) {
+    let request = Arc::new(());
+    let held = Arc::downgrade(&request);
+    (Box::new(request), held)
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,20 +92,19 @@ async fn a_ticket_keeps_its_place_when_the_next_pass_wants_the_same_and_gives_it
     state.wake(&"a", now, Urgency::Grant);
     started(&mut state);
     assert!(state.finished(&"a", None, waits(Urgency::Grant), false));
-    let ticket = handle();
-    state.parked(&"a", permit(Urgency::Grant), ticket.clone(), 1);
+    let (ticket, held) = request();
+    state.parked(&"a", permit(Urgency::Grant), 1, ticket);
     // An edit that changes nothing for the ticket.
     state.wake(&"a", now, Urgency::Grant);
     assert_eq!(started(&mut state), ["a"]);
     assert!(!state.finished(&"a", None, waits(Urgency::Grant), false));
-    assert!(!ticket.is_finished());
+    assert!(held.strong_count() > 0);
     // A grant of the target has ended: the wait becomes more urgent.
     state.wake(&"a", now, Urgency::Grant);
     assert_eq!(started(&mut state), ["a"]);
     assert!(state.finished(&"a", None, waits(end(10)), false));
-    tokio::task::yield_now().await;
-    assert!(ticket.is_finished(), "the former ticket is dropped");
-    state.parked(&"a", permit(end(10)), handle(), 2);
+    assert_eq!(held.strong_count(), 0, "the former ticket is dropped");
+    state.parked(&"a", permit(end(10)), 2, request().0);
     state.granted(&"a", 1, 7);
     assert_eq!(state.next(now, false), None, "the result of a former ticket is not used");
     state.granted(&"a", 2, 8);
@@ -117,7 +118,7 @@ async fn what_a_ticket_brings_during_a_pass_is_given_back_and_asked_for_again() 
     state.wake(&"a", now, Urgency::Grant);
     started(&mut state);
     state.finished(&"a", None, waits, false);
-    state.parked(&"a", permit(Urgency::Grant), handle(), 1);
+    state.parked(&"a", permit(Urgency::Grant), 1, request().0);
     state.wake(&"a", now, Urgency::Grant);
     started(&mut state);
     state.granted(&"a", 1, 9);
@@ -136,7 +137,10 @@ async fn a_queue_that_is_stopped_finishes_what_is_unfinished_and_starts_nothing_
             let passes = passes.clone();
             async move {
                 passes.fetch_add(1, Ordering::Relaxed);
-                let ticket = || Ticket { wait: permit(Urgency::Grant), future: sleep(SECOND).map(|()| 1).boxed() };
+                let ticket = || Ticket {
+                    wait: permit(Urgency::Grant),
+                    source: TicketSource::Task(sleep(SECOND).map(|()| 1).boxed()),
+                };
                 match (key, granted) {
                     ("sent", None) => {
                         NextPass { ticket: Some(ticket()), is_unfinished: true, ..NextPass::until_woken() }

@@ -176,7 +176,7 @@ impl<'a> Situation<'a> {
     fn observation_needed(&self) -> Option<Observe> {
         let (memory, now) = (self.memory, self.snapshot.at);
         let began = memory.attempt.began.unwrap_or(now);
-        let requested = memory.requested.values().map(|(_, since)| *since).max();
+        let requested = memory.requested.iter().map(|known| known.since).max();
         // An observation may be as old as drift may remain, and no older than a request to reconcile.
         let oldest = began.checked_sub(self.snapshot.interval()).max(requested).max(memory.required);
         let late_write =
@@ -186,7 +186,7 @@ impl<'a> Situation<'a> {
         else {
             return Some(self.observe(oldest.unwrap_or(began), Duration::ZERO, ListReason::Age));
         };
-        let undecided = memory.undecided.values().map(|(_, since)| *since).max();
+        let undecided = memory.undecided.iter().map(|known| known.since).max();
         if let Some(undecided) = undecided.filter(|since| observation.as_of < *since)
             && !self.creates()
         {
@@ -325,7 +325,7 @@ impl<'a> Situation<'a> {
     /// The provider's earlier refusal of the same change for the same specs, if it was permanent and is no older than
     /// an observation may be. An end or a revocation is always retried.
     fn refused_before(&self, change: &Change) -> Option<(Error, bool)> {
-        let (stalled, connection) = self.memory.stalled.as_ref()?;
+        let (stalled, connection) = self.memory.stalled.as_deref()?;
         let same = stalled.requested_by == self.requested_by()
             && *change == stalled.change
             && *connection == self.snapshot.provider.connection

@@ -190,7 +190,7 @@ impl State {
 impl Quota {
     /// Calls `granted` with a permit when it is this request's turn, possibly immediately. Dropping the ticket gives up
     /// the place.
-    fn request(
+    pub fn request(
         &self,
         kind: RequestKind,
         urgency: Urgency,
