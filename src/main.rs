@@ -10,6 +10,11 @@ use membership_operator::cli::verify;
 use membership_operator::{controller, telemetry};
 use tokio::signal::unix::SignalKind;
 
+// One arena and no idle pages (`.cargo/config.toml`): docs/performance.md.
+#[cfg(not(feature = "heap-profile"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[cfg(feature = "heap-profile")]
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;

@@ -135,12 +135,13 @@ impl Roster {
                 // Another list began while this request waited for the lock.
                 continue;
             }
-            let permit = asker.quota.permit(RequestKind::Read, asker.urgency, asker.namespace).await;
+            // On the heap: many wait for the lock, and few of them go on to a permit and a list.
+            let permit = Box::pin(asker.quota.permit(RequestKind::Read, asker.urgency, asker.namespace)).await;
             // A more urgent list may have begun and ended before this request got its permit.
             if self.observation_since(subject_id, not_before).is_some() {
                 continue;
             }
-            self.list(provider, &permit).await?;
+            Box::pin(self.list(provider, &permit)).await?;
         }
     }
 

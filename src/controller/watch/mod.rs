@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt, TryStreamExt, future, stream};
 use k8s_openapi::NamespaceResourceScope;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
@@ -134,8 +135,8 @@ pub trait Cache<K>: Send + 'static {
     /// Processes an event. The objects of a list count when it is complete.
     fn apply(&mut self, event: &Event<K>);
 
-    /// Reads the objects of a namespace, or all of them.
-    fn reader(&self) -> impl Fn(Option<&str>) -> Vec<Arc<K>> + Send + 'static + use<Self, K>;
+    /// Reads all objects, by namespace and name, one after the other.
+    fn reader(&self) -> impl Fn() -> Objects<K> + Send + 'static + use<Self, K>;
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Cache<K> for Writer<K> {
@@ -143,12 +144,12 @@ impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Cache<K> for
         self.apply_watcher_event(event);
     }
 
-    fn reader(&self) -> impl Fn(Option<&str>) -> Vec<Arc<K>> + Send + 'static + use<K> {
+    fn reader(&self) -> impl Fn() -> Objects<K> + Send + 'static + use<K> {
         let store = self.as_reader();
-        move |namespace| {
-            let mut objects = store.state_filter(|object| is_in(object, namespace));
+        move || {
+            let mut objects = store.state();
             objects.sort_by_cached_key(|object| (object.namespace(), object.name_any()));
-            objects
+            Box::new(objects.into_iter())
         }
     }
 }
@@ -158,15 +159,19 @@ impl Cache<ProjectMembership> for Arc<Memberships> {
         Memberships::apply(self, event);
     }
 
-    fn reader(&self) -> impl Fn(Option<&str>) -> Vec<Arc<ProjectMembership>> + Send + 'static + use<> {
+    fn reader(&self) -> impl Fn() -> Objects<ProjectMembership> + Send + 'static + use<> {
         let memberships = self.clone();
-        move |namespace| memberships.filter(|object| is_in(object, namespace))
+        move || {
+            let (names, memberships) = (memberships.names(), memberships.clone());
+            let get =
+                move |(namespace, name): (String, String)| memberships.get(&ObjectRef::new(&name).within(&namespace));
+            Box::new(names.into_iter().filter_map(get))
+        }
     }
 }
 
-fn is_in<K: ResourceExt>(object: &K, namespace: Option<&str>) -> bool {
-    namespace.is_none_or(|namespace| object.meta().namespace.as_deref() == Some(namespace))
-}
+/// The objects of a cache. Thousands of them are not decoded at once.
+type Objects<K> = Box<dyn Iterator<Item = Arc<K>> + Send>;
 
 /// Watches all objects of a kind, keeps the cache up to date, and yields the objects that were applied. `not_served` is
 /// true while the API server does not know the kind (404); the request is repeated, since a kind may be installed later.
@@ -223,24 +228,31 @@ where
                 on_event(event);
             }
         })
-        .flat_map(move |event| stream::iter(applied(&reflected, event)))
+        .flat_map(move |event| {
+            let listed = matches!(event, Ok(Event::InitDone)).then(&reflected);
+            stream::iter(applied(listed, event))
+        })
 }
 
 /// The objects that an event reports as applied. Objects of a list are returned when the list ends, from the store: it
 /// does not contain new objects before that, and a pass over an object that the store lacks does nothing.
-fn applied<K, E>(cached: &impl Fn(Option<&str>) -> Vec<Arc<K>>, event: Result<Event<K>, E>) -> Vec<Result<Arc<K>, E>> {
-    match event {
-        Ok(Event::InitDone) => cached(None).into_iter().map(Ok).collect(),
-        Ok(Event::Apply(object)) => vec![Ok(Arc::new(object))],
-        Ok(Event::Init | Event::InitApply(_) | Event::Delete(_)) => Vec::new(),
-        Err(error) => vec![Err(error)],
-    }
+fn applied<K, E>(listed: Option<Objects<K>>, event: Result<Event<K>, E>) -> impl Iterator<Item = Result<Arc<K>, E>>
+where
+    K: 'static,
+{
+    let one = match event {
+        Ok(Event::Apply(object)) => Some(Ok(Arc::new(object))),
+        Ok(Event::Init | Event::InitApply(_) | Event::InitDone | Event::Delete(_)) => None,
+        Err(error) => Some(Err(error)),
+    };
+    listed.into_iter().flatten().map(Ok).chain(one)
 }
 
 /// The known objects of a watch that belongs to a namespace.
-fn known<K: Clone>(cached: &impl Fn(Option<&str>) -> Vec<Arc<K>>, namespace: Option<&Option<String>>) -> Vec<K> {
+fn known<K: ResourceExt + Clone>(cached: &impl Fn() -> Objects<K>, namespace: Option<&Option<String>>) -> Vec<K> {
     let namespace = namespace.and_then(|namespace| namespace.as_deref());
-    cached(namespace).into_iter().map(Arc::unwrap_or_clone).collect()
+    let of_namespace = |object: &Arc<K>| namespace.is_none_or(|it| object.meta().namespace.as_deref() == Some(it));
+    cached().filter(of_namespace).map(Arc::unwrap_or_clone).collect()
 }
 
 /// The event, if its object can be decoded. An object that cannot is counted and logged with its name.
@@ -297,7 +309,8 @@ mod tests {
         let mut writer = Writer::default();
         let mut after = |event: Event<ConfigMap>| {
             writer.apply_watcher_event(&event);
-            let applied: Vec<Result<_, ()>> = applied(&writer.reader(), Ok(event));
+            let listed = matches!(event, InitDone).then(writer.reader());
+            let applied: Vec<Result<_, ()>> = applied(listed, Ok(event)).collect();
             applied.into_iter().map(|object| object.unwrap().name_any()).collect::<Vec<_>>()
         };
         let object = |name: &str| ConfigMap {
