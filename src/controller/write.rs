@@ -27,7 +27,7 @@ const MANAGER: &str = "membership-operator";
 /// The most writes that are in flight at once. Further writes wait here, where namespaces are served in turn: the API
 /// server would serve the operator's writes in the order of their arrival, so that many writes of one tenant would
 /// delay everybody's.
-const AT_ONCE: u32 = 16;
+const AT_ONCE: u32 = 32;
 /// The most passes over targets that write at once. Each of them holds what it writes, tens of kilobytes. Further passes
 /// end and wait as entries of the queue.
 const PASSES: u32 = 2 * AT_ONCE;

@@ -26,7 +26,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::JsonFields;
 
 /// How many log lines may wait to be written. Further lines are dropped.
-const WAITING_LINES: usize = 10_000;
+const WAITING_LINES: usize = 2_000;
 /// How long the process waits at its end until the remaining lines are written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
