@@ -121,8 +121,8 @@ impl<'a> Situation<'a> {
             let observe = self.observe(sent.look_at, CONFIRM_SPACING, ListReason::Confirmation);
             return Step::Observe(Observe { urgency: apply.urgency, ..observe });
         }
-        if sent.repairs < REPAIRS && !self.is_still_wanted(apply) {
-            // A grant has ended since: the next change is made from what the provider shows.
+        if sent.repairs < REPAIRS && (!self.is_still_wanted(apply) || self.shows_more_than(apply)) {
+            // A grant has ended since, or another writer added a role: the next change is made from what the provider shows.
             return self.act();
         }
         if sent.repairs < REPAIRS {
@@ -146,6 +146,12 @@ impl<'a> Situation<'a> {
                 self.report(PassEnd::Failed { error, by_change: true, removed: false })
             }
         }
+    }
+
+    /// Whether the provider shows a role that was not there when the write was planned: a repetition would remove it.
+    fn shows_more_than(&self, apply: &PlannedWrite) -> bool {
+        let known = || entries(apply.before.as_ref()).iter().chain(apply.change.outcome());
+        entries(self.observed()).iter().any(|shown| known().all(|known| known.role != shown.role))
     }
 
     /// Whether every role that a write was to gain is still in effect, and every managed role that it adds to what the
