@@ -58,7 +58,7 @@ simulate: ## Simulate the operator with random seeds (SEEDS=, SECONDS=, FIRST=),
 .PHONY: histories
 histories: ## Run seeded histories of one target against the decision function (HISTORIES=200000, SEED=), or repeat one with its trace (HISTORY=).
 	@HISTORIES='$(or $(HISTORIES),200000)' PROPTEST_RNG_SEED='$(or $(SEED),$(shell date +%s))' HISTORY='$(HISTORY)' \
-		CARGO_PROFILE_RELEASE_LTO=off cargo test --quiet --release --test laws histories::histories -- --nocapture \
+		CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=3 cargo test --quiet --release --test laws histories::histories -- --nocapture \
 		| awk '/^histories: [0-9]/ { last = $$0; next } /^history / || /histories a second/ { print } END { print last }'
 
 .PHONY: test-contracts

@@ -21,6 +21,8 @@ pub enum Interruption {
     Crash,
     /// Any event.
     Event,
+    /// Another writer adds this role.
+    Role(&'static str),
 }
 
 /// Roles that objects declare.
@@ -32,7 +34,16 @@ pub fn interrupt(world: &mut World, interruption: Interruption) {
     match interruption {
         Interruption::Crash => world.crash(),
         Interruption::Event => event(world),
+        Interruption::Role(role) => add(world, role),
     }
+}
+
+/// Another writer adds a role.
+pub fn add(world: &mut World, role: &str) {
+    let mut entries = world.provider.member.as_ref().map_or_else(Vec::new, |member| member.entries.clone());
+    entries.push(Entry::permanent(role));
+    world.provider.set(entries, 1);
+    world.hand_at = Some(world.at);
 }
 
 /// Something happens, or will happen during the next pass.

@@ -11,7 +11,7 @@ use membership_operator::core::member::{Capabilities, Entry};
 use membership_operator::core::memory::Memory;
 use membership_operator::core::report;
 
-use crate::events::Interruption;
+use crate::events::{Interruption, add};
 use crate::generators::{INFISICAL, ZITADEL};
 use crate::objects::{Object, Policies};
 use crate::provider::{Fault, Provider, unreachable};
@@ -41,13 +41,6 @@ fn held(world: &World) -> Vec<&str> {
     let mut roles: Vec<&str> = entries.map(|entry| entry.role.as_str()).collect();
     roles.sort_unstable();
     roles
-}
-
-/// Another writer adds a role.
-fn add(world: &mut World, role: &str) {
-    let mut entries = world.provider.member.as_ref().map_or_else(Vec::new, |member| member.entries.clone());
-    entries.push(Entry::permanent(role));
-    world.provider.set(entries, 1);
 }
 
 fn recorded_start(world: &World, role: &str) -> Option<Timestamp> {
@@ -162,6 +155,42 @@ fn a_lost_write_is_not_repeated_for_a_window_that_has_ended() {
     world.pass().unwrap();
     world.settle().unwrap();
     assert_eq!(held(&world), ["deployer"]);
+}
+
+/// Seen failing without `shows_more_than`: the repetition removed the role.
+#[test]
+fn a_lost_write_is_not_repeated_over_a_role_that_another_writer_has_added_since() {
+    let mut world = of(ZITADEL, false, false, vec![permanent("viewer"), permanent("deployer")]);
+    world.pass().unwrap();
+    world.objects[0].edit(world.at, |spec| spec.roles.truncate(1));
+    world.advance(Duration::from_secs(1));
+    world.provider.writes.push_back(Some(Fault::Lost));
+    // After the list that the write relies on.
+    world.interruption = Some((2, Interruption::Role("auditor")));
+    world.pass().unwrap();
+    assert_eq!(held(&world), ["auditor", "viewer"]);
+}
+
+/// Seen failing when an overdue end did not wait for the record of the base: the base remained.
+#[test]
+fn a_base_that_is_needed_when_an_end_is_overdue_does_not_outlive_its_object() {
+    let mut world = of(INFISICAL, false, false, vec![permanent("viewer"), hours("deployer", 1)]);
+    world.pass().unwrap();
+    world.advance(HOUR * 2);
+    let end = (world.wall + SignedDuration::from_hours(1)).into();
+    let temporary = Some(Temporary { expiration_time: Some(end), ..Temporary::default() });
+    let roles = vec![RoleGrant { role: "viewer".to_owned(), temporary }];
+    world.objects[0].edit(world.at, |spec| spec.roles = roles);
+    // The viewer is held: nothing is granted.
+    world.toggle_ready();
+    world.pass().unwrap();
+    assert_eq!(held(&world), ["no-access", "viewer"]);
+    world.toggle_ready();
+    let now = world.wall;
+    world.objects[0].delete(now);
+    world.advance(Duration::from_secs(1));
+    world.pass().unwrap();
+    assert_eq!(held(&world), [] as [&str; 0]);
 }
 
 /// Seen failing without `only_leaving_ones_have_base`: the object kept its finalizer for as long as the other one had

@@ -11,7 +11,7 @@ use crate::core::clocks::{self, Agreement};
 use crate::core::error::Error;
 use crate::core::evaluation::{Evaluation, evaluate};
 use crate::core::layers::{Layer, Phase};
-use crate::core::member::{Change, Member, Term, Urgency};
+use crate::core::member::{Change, Entry, Member, Term, Urgency};
 use crate::core::memory::{ListReason, Memory, RefusedChange, SentWrite};
 use crate::core::plan::{Plan, RemovalReason, plan};
 use crate::core::record::{begins_temporary, entries, records};
@@ -290,13 +290,20 @@ impl<'a> Situation<'a> {
         self.apply(change.clone(), WritePurpose::Plan { through_another }, plan.urgency(self.is_carried_out()))
     }
 
-    /// Whether an end is overdue and the change only removes: then it does not wait for records of what is to be granted.
-    /// (An exchange at the very end of a role is one change.)
+    /// Whether an end is overdue and the change adds nothing: then it does not wait for records of what is to be granted.
+    /// (An exchange at the very end of a role is one change. A base that is added is recorded first, so that it is
+    /// removed later.)
     fn is_overdue(&self, change: &Change) -> bool {
         let is_late = |end: Timestamp| self.snapshot.now.duration_since(end) >= LATE;
         let overdue = matches!(self.plan.urgency(false), Urgency::End(end) if is_late(end));
-        let removes = matches!(change, Change::Remove | Change::Replace(_));
-        overdue && removes && self.plan.gained().is_empty() && !self.memory.attempt.unrecorded
+        let shown = entries(self.observed());
+        let is_shown = |entry: &Entry| shown.iter().any(|shown| shown.role == entry.role);
+        let removes = match change {
+            Change::Remove => true,
+            Change::Replace(outcome) => self.plan.gained().is_empty() && outcome.iter().all(is_shown),
+            Change::Create(_) | Change::Recreate(_) => false,
+        };
+        overdue && removes && !self.memory.attempt.unrecorded
     }
 
     /// Since when a list must have begun that a change relies on; `None`: the last one is recent enough.
