@@ -39,10 +39,16 @@ impl LateWrites {
             return;
         }
         for declaration in &snapshot.declarations {
-            if let Some(left) = left_by_predecessor(declaration, snapshot.now) {
-                let recorded = declaration.object.status.iter().flat_map(|status| &status.managed_roles);
-                self.until.extend(recorded.map(|managed| (managed.role.clone(), snapshot.at + left)));
-            }
+            let recorded = || declaration.object.status.iter().flat_map(|status| &status.managed_roles);
+            let has_ended = |role: &&ManagedRole| role.expiration_time.is_some_and(|end| end <= snapshot.now);
+            let (left, includes_ended) = match left_by_predecessor(declaration, snapshot.now) {
+                Some(left) => (left, true),
+                // The removal of the ended role may be in progress: it sends the others again.
+                None if recorded().any(|role| has_ended(&role)) => (LATEST, false),
+                None => continue,
+            };
+            let granted = recorded().filter(|role| includes_ended || !has_ended(role));
+            self.until.extend(granted.map(|managed| (managed.role.clone(), snapshot.at + left)));
         }
     }
 

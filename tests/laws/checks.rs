@@ -144,6 +144,8 @@ impl World {
         }
         // An end does not wait for a list that fails.
         self.may_lose |= matches!(apply.purpose, WritePurpose::Fallback { .. } | WritePurpose::EndUnlisted);
+        // Without a rule that allows to restore them, unmanaged roles are not recorded before memberships are merged.
+        self.may_lose |= self.view.cluster.is_some() && matches!(apply.change, Change::Recreate(_));
         self.check_unmanaged(snapshot, apply, entries)
     }
 
@@ -320,10 +322,10 @@ impl World {
         // What another writer changes after the last list is no longer the operator's.
         if orphans || changed_since {
             let recorded = object.record().iter().map(|recorded| recorded.role.clone());
+            let left: Vec<String> = recorded.collect();
+            let is_recorded = |role: &String| self.objects.iter().any(|o| o.record().iter().any(|r| r.role == *role));
             // An earlier report may have dropped the roles that are left in place.
-            let declared = object.seen.spec.roles.iter().map(|grant| grant.role.clone());
-            let left: Vec<String> = recorded.chain(declared.filter(|_| orphans)).collect();
-            self.ours.retain(|role| !left.contains(role));
+            self.ours.retain(|role| !left.contains(role) && (!orphans || is_recorded(role)));
             self.brought_base |= orphans;
         }
         Ok(())

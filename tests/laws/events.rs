@@ -23,6 +23,8 @@ pub enum Interruption {
     Event,
     /// Another writer adds this role.
     Role(&'static str),
+    /// The first object is suspended.
+    Suspension,
 }
 
 /// Roles that objects declare.
@@ -35,6 +37,7 @@ pub fn interrupt(world: &mut World, interruption: Interruption) {
         Interruption::Crash => world.crash(),
         Interruption::Event => event(world),
         Interruption::Role(role) => add(world, role),
+        Interruption::Suspension => world.objects[0].edit(world.at, |spec| spec.suspend = true),
     }
 }
 
@@ -246,13 +249,14 @@ pub fn remove_unmanaged(world: &mut World) {
     world.brought.clear();
 }
 
-/// What another writer adds during a pass may be lost: no provider refuses to overwrite it.
+/// What another writer adds between a list and the write that is planned on it may be lost: no provider refuses to
+/// overwrite it.
 fn note_brought(world: &mut World) {
     let entries = world.provider.member.iter().flat_map(|member| &member.entries);
     let unmanaged = entries.filter(|entry| UNMANAGED.contains(&entry.role.as_str()));
-    let is_passing = world.is_passing;
+    let is_planned = world.is_passing || world.memory.attempt.planned.is_some();
     let there: Vec<Entry> =
-        unmanaged.filter(|entry| !is_passing || world.brought.contains_key(&entry.role)).cloned().collect();
+        unmanaged.filter(|entry| !is_planned || world.brought.get(&entry.role) == Some(*entry)).cloned().collect();
     world.brought = there.into_iter().map(|entry| (entry.role.clone(), entry)).collect();
 }
 

@@ -274,9 +274,15 @@ impl Object {
         self.complete();
         let seen = self.seen.clone();
         let recorded = seen.status.iter().flat_map(|status| &status.managed_roles);
-        let started = |role: &str| recorded.clone().any(|known| known.role == role && known.start_time.is_some());
+        let started = |role: &str| recorded.clone().find(|known| known.role == role).and_then(|known| known.start_time);
         // The start of a window in which nothing was granted is in the status alone.
-        self.starts.retain(|role, _| started(role));
+        self.starts.retain(|role, start| match started(role) {
+            Some(recorded) => {
+                *start = recorded.min(*start);
+                true
+            }
+            None => false,
+        });
     }
 
     /// A user with the right to write the status adds a role to the record.

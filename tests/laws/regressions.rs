@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use membership_operator::api::membership::{ManagedRole, RoleGrant, Temporary};
-use membership_operator::api::{ClusterMembershipProvider, Duration as Length};
+use membership_operator::api::{ClusterMembershipProvider, Duration as Length, RoleManagement};
 use membership_operator::core::error::{Effect, Error};
 use membership_operator::core::member::{Capabilities, Entry};
 use membership_operator::core::memory::Memory;
@@ -157,7 +157,7 @@ fn a_lost_write_is_not_repeated_for_a_window_that_has_ended() {
     assert_eq!(held(&world), ["deployer"]);
 }
 
-/// Seen failing without `shows_more_than`: the repetition removed the role.
+/// Seen failing without `removes_what_goes`: the repetition removed the role.
 #[test]
 fn a_lost_write_is_not_repeated_over_a_role_that_another_writer_has_added_since() {
     let mut world = of(ZITADEL, false, false, vec![permanent("viewer"), permanent("deployer")]);
@@ -169,6 +169,52 @@ fn a_lost_write_is_not_repeated_over_a_role_that_another_writer_has_added_since(
     world.interruption = Some((2, Interruption::Role("auditor")));
     world.pass().unwrap();
     assert_eq!(held(&world), ["auditor", "viewer"]);
+}
+
+/// Seen failing without `removes_what_goes`: the repetition removed the role.
+#[test]
+fn a_lost_removal_is_not_repeated_for_an_object_that_is_suspended_since() {
+    let mut world = of(ZITADEL, false, true, vec![permanent("viewer")]);
+    world.pass().unwrap();
+    add(&mut world, "auditor");
+    world.advance(HOUR);
+    world.provider.writes.push_back(Some(Fault::Lost));
+    world.interruption = Some((2, Interruption::Suspension));
+    world.pass().unwrap();
+    assert_eq!(held(&world), ["auditor", "viewer"]);
+}
+
+/// Seen failing without `remains` in `shown`: the object kept its finalizer.
+#[test]
+fn an_object_leaves_although_another_that_has_recorded_the_base_does_not_need_it() {
+    let mut world = of(INFISICAL, false, false, vec![hours("viewer", 1)]);
+    world.pass().unwrap();
+    push(&mut world, vec![hours("typo", 1)]);
+    world.objects[1].edit(world.at, |spec| spec.role_management = RoleManagement::Exclusive);
+    let now = world.wall;
+    world.objects[0].delete(now);
+    world.provider.keeps_members = true;
+    world.interruption = Some((3, Interruption::Crash));
+    world.pass().unwrap();
+    world.pass().unwrap();
+    add(&mut world, "auditor");
+    world.settle().unwrap();
+    assert_eq!(uids(&world), ["uid-1"]);
+}
+
+/// Seen failing without `has_ended` in `LateWrites::begin`: the role stayed.
+#[test]
+fn a_removal_by_an_earlier_process_that_is_carried_out_late_gives_no_role_back() {
+    let mut world = of(ZITADEL, false, false, vec![permanent("viewer"), hours("deployer", 1)]);
+    world.pass().unwrap();
+    world.advance(HOUR);
+    world.provider.writes.push_back(Some(Fault::Delayed(Duration::from_secs(40))));
+    world.interruption = Some((3, Interruption::Crash));
+    world.pass().unwrap();
+    world.pass().unwrap();
+    world.objects[0].edit(world.at, |spec| spec.roles = vec![permanent("auditor")]);
+    world.settle().unwrap();
+    assert_eq!(held(&world), ["auditor"]);
 }
 
 /// Seen failing when an overdue end did not wait for the record of the base: the base remained.

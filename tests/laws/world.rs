@@ -376,12 +376,13 @@ impl World {
         let began = self.at;
         for _ in 0..300 {
             let before = self.provider.member.clone();
-            let was_contested = self.memory.drift.is_contested();
+            // What another writer makes of a change that was made in an interrupted attempt is seen by the next resync.
+            let was_busy = self.memory.drift.is_contested() || self.memory.attempt.done.is_some();
             let pass = self.pass()?;
             let is_quiet = pass.writes == 0 || (self.declares_unknown() && self.provider.member == before);
             // A refusal that named no role is dropped after an interval, and a contested target becomes quiet.
             let is_forgotten = self.memory.refused.keys().all(|role| self.provider.unknown.contains(role.as_str()));
-            let is_quiet = is_quiet && (is_forgotten || self.declares_unknown()) && !was_contested;
+            let is_quiet = is_quiet && (is_forgotten || self.declares_unknown()) && !was_busy;
             // What a late write changed is seen by the next resync.
             let since = self.late_at.map_or(began, |late| late.max(began));
             let is_listed = !pass.is_asked || self.roster.began().is_some_and(|listed| listed >= since);

@@ -127,10 +127,11 @@ fn window(
     let known = starts.recorded.get(role).copied().or_else(|| starts.provider(role, now));
     let start = match (declared, known, starts.past) {
         (Some(declared), _, _) => declared,
-        (None, Some(known), _) => known.min(accepted),
+        (None, Some(known), _) if known <= now => known,
         // Its start is unknown, so it counts as ended: its window ends now.
         (None, None, RecordHistory::Lost) => return ended_now(length, end, accepted),
-        (None, None, RecordHistory::New | RecordHistory::Recorded) => accepted,
+        // A recorded start that is still to come was declared by a former spec, or the clock was set back.
+        (None, Some(_), _) | (None, None, RecordHistory::New | RecordHistory::Recorded) => accepted,
     };
     window_from(start, length, end)
 }

@@ -128,7 +128,7 @@ fn relies(layer: &Layer, base: &str, view: &PlanInputs<'_>) -> bool {
 }
 
 /// The roles that the observation shows, for [`crate::core::layers::record_after`]. The base is left out if `layer` is
-/// no longer responsible for it: another layer that needs it has recorded it; or `layer` is being deleted and leaves
+/// no longer responsible for it: another layer that needs it, or that is not being deleted, has recorded it; or `layer` is being deleted and leaves
 /// only unmanaged temporary roles, which require the base; or the membership holds nothing else, in which case the
 /// provider was already asked to remove it and it gives no access.
 pub fn shown(layer: &Layer, layers: &[Layer], view: &PlanInputs<'_>) -> BTreeSet<String> {
@@ -142,7 +142,9 @@ pub fn shown(layer: &Layer, layers: &[Layer], view: &PlanInputs<'_>) -> BTreeSet
         return shown;
     }
     let others = || layers.iter().filter(|other| other.uid != layer.uid);
-    let successor = others().any(|other| other.managed.contains_key(base) && relies(other, base, view));
+    let remains = |other: &Layer| layer.phase == Phase::Leaves && other.phase != Phase::Leaves;
+    let successor =
+        others().any(|other| other.managed.contains_key(base) && (relies(other, base, view) || remains(other)));
     let rest: Vec<Entry> = observed.iter().filter(|entry| entry.role != base).cloned().collect();
     let unmanaged = rest.iter().all(|entry| !union.ours.contains(&entry.role) && !union.kept.contains_key(&entry.role));
     let without_access = view.observed.is_some_and(|member| view.capabilities.is_without_access(member));

@@ -121,8 +121,8 @@ impl<'a> Situation<'a> {
             let observe = self.observe(sent.look_at, CONFIRM_SPACING, ListReason::Confirmation);
             return Step::Observe(Observe { urgency: apply.urgency, ..observe });
         }
-        if sent.repairs < REPAIRS && (!self.is_still_wanted(apply) || self.shows_more_than(apply)) {
-            // A grant has ended since, or another writer added a role: the next change is made from what the provider shows.
+        if sent.repairs < REPAIRS && !(self.is_still_wanted(apply) && self.removes_what_goes(&apply.change)) {
+            // A grant has ended since, or a role is there that stays: the next change is made from what the provider shows.
             return self.act();
         }
         if sent.repairs < REPAIRS {
@@ -148,10 +148,12 @@ impl<'a> Situation<'a> {
         }
     }
 
-    /// Whether the provider shows a role that was not there when the write was planned: a repetition would remove it.
-    fn shows_more_than(&self, apply: &PlannedWrite) -> bool {
-        let known = || entries(apply.before.as_ref()).iter().chain(apply.change.outcome());
-        entries(self.observed()).iter().any(|shown| known().all(|known| known.role != shown.role))
+    /// Whether everything that a repetition would remove of what the provider shows is still to be removed. Another writer
+    /// may have added a role since, or a declaration may have been suspended.
+    fn removes_what_goes(&self, change: &Change) -> bool {
+        let goes = |role: &str| self.plan.lost().iter().any(|(lost, _)| lost == role);
+        let stays = |shown: &Entry| change.outcome().iter().any(|entry| entry.role == shown.role);
+        entries(self.observed()).iter().all(|shown| stays(shown) || self.is_base(&shown.role) || goes(&shown.role))
     }
 
     /// Whether every role that a write was to gain is still in effect, and every managed role that it adds to what the
