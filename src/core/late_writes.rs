@@ -38,18 +38,18 @@ impl LateWrites {
         if std::mem::replace(&mut self.has_begun, true) {
             return;
         }
-        for declaration in &snapshot.declarations {
-            let recorded = || declaration.object.status.iter().flat_map(|status| &status.managed_roles);
-            let has_ended = |role: &&ManagedRole| role.expiration_time.is_some_and(|end| end <= snapshot.now);
-            let (left, includes_ended) = match left_by_predecessor(declaration, snapshot.now) {
-                Some(left) => (left, true),
-                // The removal of the ended role may be in progress: it sends the others again.
-                None if recorded().any(|role| has_ended(&role)) => (LATEST, false),
-                None => continue,
-            };
-            let granted = recorded().filter(|role| includes_ended || !has_ended(role));
-            self.until.extend(granted.map(|managed| (managed.role.clone(), snapshot.at + left)));
+        // A write sends the roles of all declarations.
+        let declarations = || snapshot.declarations.iter();
+        let recorded = declarations().flat_map(|d| &d.object.status).flat_map(|status| &status.managed_roles);
+        let has_ended = |role: &&ManagedRole| role.expiration_time.is_some_and(|end| end <= snapshot.now);
+        let left = declarations().filter_map(|declaration| left_by_predecessor(declaration, snapshot.now)).max();
+        if left.is_none() && !recorded.clone().any(|role| has_ended(&role)) {
+            return;
         }
+        // Otherwise the removal of what has ended may be in progress: it sends the other roles again.
+        let granted = recorded.filter(|role| left.is_some() || !has_ended(role));
+        let until = snapshot.at + left.unwrap_or(LATEST);
+        self.until.extend(granted.map(|managed| (managed.role.clone(), until)));
     }
 
     /// A change was requested and had no response.

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use membership_operator::api::membership::{ManagedRole, RoleGrant, Temporary};
 use membership_operator::api::{ClusterMembershipProvider, Duration as Length, RoleManagement};
 use membership_operator::core::error::{Effect, Error};
-use membership_operator::core::member::{Capabilities, Entry};
+use membership_operator::core::member::{Capabilities, Change, Entry};
 use membership_operator::core::memory::Memory;
 use membership_operator::core::report;
 
@@ -215,6 +215,34 @@ fn a_removal_by_an_earlier_process_that_is_carried_out_late_gives_no_role_back()
     world.objects[0].edit(world.at, |spec| spec.roles = vec![permanent("auditor")]);
     world.settle().unwrap();
     assert_eq!(held(&world), ["auditor"]);
+}
+
+/// Seen failing when only the records of the object that the write was made for were included: the role stayed.
+#[test]
+fn a_grant_by_an_earlier_process_that_is_carried_out_late_gives_no_role_of_another_object_back() {
+    let mut world = of(ZITADEL, false, false, vec![permanent("viewer")]);
+    world.pass().unwrap();
+    push(&mut world, vec![permanent("deployer")]);
+    world.provider.writes.push_back(Some(Fault::Delayed(Duration::from_secs(40))));
+    world.interruption = Some((4, Interruption::Crash));
+    world.pass().unwrap();
+    world.pass().unwrap();
+    let now = world.wall;
+    world.objects[0].delete(now);
+    world.settle().unwrap();
+    assert_eq!(held(&world), ["deployer"]);
+}
+
+/// Seen failing when a member that was there before was created again with all its roles.
+#[test]
+fn a_lost_write_is_not_repeated_for_a_member_that_another_writer_has_removed_since() {
+    let mut world = of(ZITADEL, false, false, vec![permanent("viewer")]);
+    add(&mut world, "auditor");
+    world.provider.writes.push_back(Some(Fault::Late(Duration::from_secs(2))));
+    world.provider.under_way.push((world.at + Duration::from_secs(1), Change::Remove, false));
+    world.pass().unwrap();
+    world.settle().unwrap();
+    assert_eq!(held(&world), ["viewer"]);
 }
 
 /// Seen failing when an overdue end did not wait for the record of the base: the base remained.

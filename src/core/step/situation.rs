@@ -160,9 +160,8 @@ impl<'a> Situation<'a> {
     /// provider shows is still kept.
     fn is_still_wanted(&self, apply: &PlannedWrite) -> bool {
         let change = &apply.change;
-        // Another writer has removed the member, and no declaration misses anything: a repetition would give the
-        // unmanaged roles back.
-        if self.observed().is_none() && self.plan.change().is_none_or(|change| *change == Change::Remove) {
+        // The member was removed since: a repetition would give its unmanaged roles back.
+        if self.observed().is_none() && apply.before.is_some() {
             return false;
         }
         let shown = entries(self.observed());
