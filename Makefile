@@ -61,6 +61,11 @@ histories: ## Run seeded histories of one target against the decision function (
 		CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=3 cargo test --quiet --release --test laws histories::histories -- --nocapture \
 		| awk '/^histories: [0-9]/ { last = $$0; next } /^history / || /histories a second/ { print } END { print last }'
 
+.PHONY: churn
+churn: ## Create and delete many objects with their projects and provider URLs (CHURN=100000); nothing may be remembered of them.
+	@CHURN='$(or $(CHURN),100000)' CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=3 \
+		cargo test --quiet --release -p simulation --test churn
+
 .PHONY: test-contracts
 test-contracts: ## Replay the recorded exchanges of real servers against the clients and the simulator (CONTRACTS=folder: other recordings).
 	@cargo run --quiet -p recordings -- $(if $(CONTRACTS),"$(CONTRACTS)")

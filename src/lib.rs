@@ -52,8 +52,8 @@
 //!    what was decided now; if not, the permit is returned unused.
 //! 6. The response is kept in [`core::memory`] as a write that is not confirmed: `Step::Observe`, with a list that begins
 //!    after the write ended. When it shows the write, the event `Granted` is emitted. A write to ZITADEL that no list
-//!    shows is repeated after two seconds, twice at most. At Infisical, a list always shows what is in force: a difference
-//!    is planned again immediately, three times at most.
+//!    shows is repeated after two seconds, twice at most, as long as the same roles are to be granted and removed. At
+//!    Infisical, a list always shows what is in force: a difference is planned again immediately, three times at most.
 //! 7. Nothing differs: `Step::Report`. The status is written; its `managedRoles` now contain the record, and
 //!    `observedPendingGrants` has the number of the record. The key waits for the next start or end of a grant, or for the
 //!    resync.

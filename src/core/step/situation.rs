@@ -121,7 +121,7 @@ impl<'a> Situation<'a> {
             let observe = self.observe(sent.look_at, CONFIRM_SPACING, ListReason::Confirmation);
             return Step::Observe(Observe { urgency: apply.urgency, ..observe });
         }
-        if sent.repairs < REPAIRS && !(self.is_still_wanted(apply) && self.removes_what_goes(&apply.change)) {
+        if sent.repairs < REPAIRS && !(self.is_still_wanted(apply) && self.removes_what_goes(apply)) {
             // A grant has ended since, or a role is there that stays: the next change is made from what the provider shows.
             return self.act();
         }
@@ -150,10 +150,14 @@ impl<'a> Situation<'a> {
 
     /// Whether everything that a repetition would remove of what the provider shows is still to be removed. Another writer
     /// may have added a role since, or a declaration may have been suspended.
-    fn removes_what_goes(&self, change: &Change) -> bool {
-        let goes = |role: &str| self.plan.lost().iter().any(|(lost, _)| lost == role);
-        let stays = |shown: &Entry| change.outcome().iter().any(|entry| entry.role == shown.role);
-        entries(self.observed()).iter().all(|shown| stays(shown) || self.is_base(&shown.role) || goes(&shown.role))
+    fn removes_what_goes(&self, apply: &PlannedWrite) -> bool {
+        let is_in = |entries: &[Entry], role: &str| entries.iter().any(|entry| entry.role == role);
+        let goes = |role: &str| match apply.purpose {
+            // It removes more than the plan.
+            WritePurpose::Fallback { .. } => is_in(entries(apply.before.as_ref()), role),
+            _ => self.is_base(role) || self.plan.lost().iter().any(|(lost, _)| lost == role),
+        };
+        entries(self.observed()).iter().all(|shown| is_in(apply.change.outcome(), &shown.role) || goes(&shown.role))
     }
 
     /// Whether every role that a write was to gain is still in effect, and every managed role that it adds to what the

@@ -1,5 +1,6 @@
 //! Objects, projects and endpoints that are created and deleted: the operator drops its state about them.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use membership_operator::controller::garbage;
@@ -17,44 +18,59 @@ pub type Entries = Vec<(&'static str, usize)>;
 #[derive(Clone, Debug)]
 pub struct Remembered {
     pub before: Entries,
-    /// While they exist.
+    /// While the first of them exist.
     pub meanwhile: Entries,
     /// Afterwards.
     pub after: Entries,
 }
 
-/// Creates and deletes `count` memberships in as many projects, and as many provider objects with different URLs.
-pub fn churn(count: usize) -> Result<Remembered, String> {
-    paused(churning(count))
+/// Creates and deletes `count` memberships in as many projects, and as many provider objects with different URLs, this
+/// many at a time.
+pub fn churn(count: usize, at_a_time: usize) -> Result<Remembered, String> {
+    paused(churning(count, at_a_time))
 }
 
-async fn churning(count: usize) -> Result<Remembered, String> {
+async fn churning(count: usize, at_a_time: usize) -> Result<Remembered, String> {
     let world = World::start("churn").await?;
     let entries = || world.context().map_or_else(Vec::new, |context| garbage::entries(&context).to_vec());
     let before = entries();
-    for number in 0..count {
-        comes(&world, number);
+    let mut meanwhile = Entries::new();
+    for first in (0..count).step_by(at_a_time) {
+        let all = come_and_go(&world, first..count.min(first + at_a_time), entries).await?;
+        meanwhile = if meanwhile.is_empty() { all } else { meanwhile };
+        // What the simulation itself remembers.
+        world.providers.simulator.zitadel().clear_requests();
+        world.providers.simulator.infisical().clear_requests();
+        world.book.take_writes();
     }
-    eventually("all memberships are Ready", || ready(&world.api.all(MEMBERSHIPS)) == count).await?;
-    let meanwhile = entries();
-    // Half of the deletions are not observed: they are missing from the history that the watch requests.
-    for number in 0..count {
-        drop(world.api.delete(MEMBERSHIPS, (NAMESPACE, &format!("m{number}"))));
-        if number == count / 2 {
-            world.api.compact();
-        }
-    }
-    eventually("all memberships are gone", || world.api.all(MEMBERSHIPS).is_empty()).await?;
-    for number in 0..count {
-        drop(world.api.delete("membershipproviders", (NAMESPACE, &format!("p{number}"))));
-    }
-    eventually("their providers are gone", || world.api.all("membershipproviders").len() == 2).await?;
     let until = Instant::now() + Duration::from_secs(300);
     while entries() != before && Instant::now() < until {
         sleep(Duration::from_secs(5)).await;
     }
     let after = entries();
     Ok(Remembered { before, meanwhile, after })
+}
+
+/// Returns the entries while all exist.
+async fn come_and_go(world: &World, numbers: Range<usize>, entries: impl Fn() -> Entries) -> Result<Entries, String> {
+    for number in numbers.clone() {
+        comes(world, number);
+    }
+    eventually("all memberships are Ready", || ready(&world.api.all(MEMBERSHIPS)) == numbers.len()).await?;
+    let meanwhile = entries();
+    // Half of the deletions are not observed: they are missing from the history that the watch requests.
+    for number in numbers.clone() {
+        drop(world.api.delete(MEMBERSHIPS, (NAMESPACE, &format!("m{number}"))));
+        if number == numbers.start + numbers.len() / 2 {
+            world.api.compact();
+        }
+    }
+    eventually("all memberships are gone", || world.api.all(MEMBERSHIPS).is_empty()).await?;
+    for number in numbers {
+        drop(world.api.delete("membershipproviders", (NAMESPACE, &format!("p{number}"))));
+    }
+    eventually("their providers are gone", || world.api.all("membershipproviders").len() == 2).await?;
+    Ok(meanwhile)
 }
 
 /// A membership in its own project, and a provider object for a server that doesn't exist.

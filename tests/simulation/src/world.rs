@@ -29,6 +29,8 @@ pub struct World {
     pub providers: Providers,
     /// The scheduler, without faults unless configured.
     pub scheduler: Scheduler,
+    /// What was written.
+    pub book: Book,
     context: Arc<Mutex<Option<Arc<Context>>>>,
     running: JoinHandle<()>,
 }
@@ -75,7 +77,7 @@ impl World {
                 providers: providers.clone(),
                 scheduler: scheduler.clone(),
                 life: life.clone(),
-                witness: Arc::new(book),
+                witness: Arc::new(book.clone()),
             }),
             life,
             lease: None,
@@ -86,7 +88,7 @@ impl World {
             }),
         };
         let running = tokio::spawn(process.run());
-        let world = Self { api, providers, scheduler, context, running };
+        let world = Self { api, providers, scheduler, book, context, running };
         eventually("the providers are ready", || ready(&world.api.all("membershipproviders")) == 2).await?;
         Ok(world)
     }
