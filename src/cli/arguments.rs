@@ -82,6 +82,10 @@ pub struct Run {
     /// kubernetesAuth or oidcAuth. The names of the files don't matter: the tokens contain their audiences.
     #[arg(long, env = "TOKEN_DIRECTORY", default_value = "/var/run/secrets/membership.dev", value_name = "FOLDER")]
     pub token_directory: PathBuf,
+    /// The memory limit of the process in bytes; the Deployment states the one of its container. From 80 % of it no new
+    /// grant begins, while ends and revocations continue. Without it, or with 0, there is no such limit.
+    #[arg(long, env = "MEMORY_LIMIT", value_name = "BYTES", default_value_t = 0, hide_default_value = true)]
+    pub memory_limit: u64,
 }
 
 /// The file that contains the namespace of a Pod.
@@ -113,6 +117,7 @@ impl Run {
             lease,
             namespaces: BTreeSet::from_iter(self.watch_namespaces).into_iter().collect(),
             tokens: self.token_directory,
+            memory_limit: Some(self.memory_limit).filter(|limit| *limit > 0),
             urls: Policy {
                 allow_http: self.allow_http,
                 allow_address: self.allow_address,

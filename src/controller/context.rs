@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::connections::Connections;
 use super::provider_key::ProviderKey;
 use super::provider_object::Providers;
-use super::queue::{Queue, TicketResult};
+use super::queue::{Queue, SlotKind, TicketResult};
 use super::state::in_use::InUse;
 use super::state::memberships::Memberships;
 use super::state::namespaces::NamespaceLabels;
@@ -56,7 +56,10 @@ pub struct Context {
     pub outage: Arc<Outage>,
     /// The slots of writes to memberships: namespaces are served in turn (round robin).
     pub write_slots: Quota,
-    /// The slots of passes over targets that write to memberships, also round robin.
+    /// The slots of passes over targets that begin grants, also round robin. They are paused while the process is short of
+    /// memory.
+    pub grant_slots: Quota,
+    /// The slots of passes over targets that write to memberships for other reasons, also round robin.
     pub pass_slots: Quota,
     /// Which objects share a target, and the state of each target.
     pub targets: Targets,
@@ -90,6 +93,14 @@ impl Context {
     /// The wall clock's time. Every decision takes its time from here and passes it on as a value.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The slots of passes that write to memberships.
+    pub fn slots(&self, kind: SlotKind) -> &Quota {
+        match kind {
+            SlotKind::Grant => &self.grant_slots,
+            SlotKind::Write => &self.pass_slots,
+        }
     }
 
     /// How long it is until `at` by the wall clock.

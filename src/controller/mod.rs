@@ -11,6 +11,7 @@ pub(crate) mod events;
 pub mod faults;
 pub mod garbage;
 pub mod in_use;
+mod memory_limit;
 pub mod names;
 pub mod namespaces;
 mod object;

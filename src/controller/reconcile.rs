@@ -10,7 +10,7 @@ use tracing::Instrument;
 
 use super::context::Context;
 use super::faults::EarlyEnd;
-use super::queue::{NextPass, Ticket, TicketKey, TicketKind, TicketResult, TicketSource};
+use super::queue::{NextPass, SlotKind, Ticket, TicketKey, TicketKind, TicketResult, TicketSource};
 use super::roster::ListCaller;
 use super::snapshot::{self, CachedTarget, ConnectedSnapshot};
 use super::state::targets::{TargetMemory, Unit};
@@ -19,6 +19,9 @@ use crate::core::step::{self, NextStep, Observe, Step};
 use crate::core::write::ConfirmedWrite;
 use crate::provider::Urgency;
 use crate::provider::quota::{Permit, Quota, RequestKind};
+
+/// A slot of the passes that write to the API server.
+type Slot = (SlotKind, Permit);
 
 /// Runs one pass, or checks a provider object: until everything is reported, or something has to be waited for.
 pub async fn pass(ctx: Arc<Context>, unit: Arc<Unit>, brought: Option<TicketResult>) -> NextPass<TicketResult> {
@@ -49,7 +52,7 @@ async fn target(
     let (mut permit, mut slot) = (None, None);
     match brought {
         Some(TicketResult::Permit(brought)) => permit = Some(brought),
-        Some(TicketResult::Slot(brought)) => slot = Some(brought),
+        Some(TicketResult::Slot(kind, brought)) => slot = Some((kind, brought)),
         Some(TicketResult::Listed(not_before, outcome)) => {
             ctx.targets.with_memory(unit, |remembered| remembered.memory.listed(not_before.into_std(), outcome));
         }
@@ -77,15 +80,15 @@ async fn steps(
     ctx: &Arc<Context>,
     unit: &Arc<Unit>,
     mut permit: Option<Permit>,
-    mut slot: Option<Permit>,
+    mut slot: Option<Slot>,
 ) -> Result<NextPass<TicketResult>, EarlyEnd> {
     loop {
         let CachedTarget { unresolved, taken } = snapshot::take(ctx, unit);
         let Some(taken) = taken else {
             let Some((object, _)) = unresolved.first() else { return Ok(NextPass::until_woken()) };
             let payer = object.namespace().unwrap_or_default();
-            if !take_slot(ctx, &mut slot, &payer) {
-                return Ok(until_slot(ctx, unit, payer, NextPass::until_woken()));
+            if !take_slot(ctx, &mut slot, SlotKind::Write, &payer) {
+                return Ok(until_slot(ctx, unit, SlotKind::Write, payer, NextPass::until_woken()));
             }
             return Box::pin(report::unresolved(ctx, unresolved)).await;
         };
@@ -93,10 +96,12 @@ async fn steps(
         report::confirmed(ctx, &taken, confirmed);
         let until = edge.map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
         let pause = NextPass::at(until);
-        if needs_slot(&step) && !take_slot(ctx, &mut slot, &payer) {
+        if let Some(kind) = needed_slot(&step)
+            && !take_slot(ctx, &mut slot, kind, &payer)
+        {
             // What was done is reported, also while the operator is being stopped.
             let is_unfinished = matches!(step, Step::Report(_));
-            return Ok(NextPass { is_unfinished, ..until_slot(ctx, unit, payer, pause) });
+            return Ok(NextPass { is_unfinished, ..until_slot(ctx, unit, kind, payer, pause) });
         }
         // A permit that a former step waited for may not be needed any more.
         let wanted = wanted_permit(&step);
@@ -139,12 +144,14 @@ fn wanted_permit(step: &Step) -> Option<RequestKind> {
     }
 }
 
-/// Whether a step writes to the API server and can wait for a slot. What is due to end does not wait.
-fn needs_slot(step: &Step) -> bool {
+/// The slot that a step needs before it writes to the API server. What is due to end does not wait.
+fn needed_slot(step: &Step) -> Option<SlotKind> {
     match step {
-        Step::Release(_) | Step::Report(_) => true,
-        Step::Record { ends, .. } => !ends,
-        Step::Observe(_) | Step::Apply(_) | Step::Explain(_) => false,
+        Step::Release(_) | Step::Report(_) => Some(SlotKind::Write),
+        Step::Record { ends: true, .. } => None,
+        Step::Record { records, .. } if records.iter().any(|record| !record.new.is_empty()) => Some(SlotKind::Grant),
+        Step::Record { .. } => Some(SlotKind::Write),
+        Step::Observe(_) | Step::Apply(_) | Step::Explain(_) => None,
     }
 }
 
@@ -194,20 +201,27 @@ fn until_listed(
     NextPass { ticket: Some(Ticket { wait, source }), ..pause }
 }
 
-/// Takes a slot of the passes that write to the API server, if the pass has none and one is free. Returns whether it has
-/// one.
-fn take_slot(ctx: &Context, slot: &mut Option<Permit>, payer: &str) -> bool {
-    if slot.is_none() {
-        *slot = ctx.pass_slots.permit(RequestKind::Write, Urgency::Grant, payer).now_or_never();
+/// Takes a slot of the passes that write to the API server, if the pass has none and one is free. A slot for a grant serves
+/// any write. Returns whether it has one.
+fn take_slot(ctx: &Context, slot: &mut Option<Slot>, kind: SlotKind, payer: &str) -> bool {
+    if slot.as_ref().is_none_or(|(known, _)| *known != kind && kind == SlotKind::Grant) {
+        let permit = ctx.slots(kind).permit(RequestKind::Write, Urgency::Grant, payer).now_or_never();
+        *slot = permit.map(|permit| (kind, permit));
     }
     slot.is_some()
 }
 
 /// The pause until a slot of the passes that write to the API server is free.
-fn until_slot(ctx: &Context, unit: &Unit, payer: String, pause: NextPass<TicketResult>) -> NextPass<TicketResult> {
-    let wait = TicketKey { kind: TicketKind::Slot, urgency: Urgency::Grant, connection: 0 };
-    let source =
-        requested(ctx, unit, ctx.pass_slots.clone(), (RequestKind::Write, Urgency::Grant), payer, TicketResult::Slot);
+fn until_slot(
+    ctx: &Context,
+    unit: &Unit,
+    kind: SlotKind,
+    payer: String,
+    pause: NextPass<TicketResult>,
+) -> NextPass<TicketResult> {
+    let wait = TicketKey { kind: TicketKind::Slot(kind), urgency: Urgency::Grant, connection: 0 };
+    let result = move |permit| TicketResult::Slot(kind, permit);
+    let source = requested(ctx, unit, ctx.slots(kind).clone(), (RequestKind::Write, Urgency::Grant), payer, result);
     NextPass { ticket: Some(Ticket { wait, source }), ..pause }
 }
 
@@ -233,7 +247,7 @@ fn requested(
     quota: Quota,
     (kind, urgency): (RequestKind, Urgency),
     payer: String,
-    result: fn(Permit) -> TicketResult,
+    result: impl FnOnce(Permit) -> TicketResult + Send + 'static,
 ) -> TicketSource<TicketResult> {
     let (passes, name) = (ctx.passes.clone(), unit.to_string());
     TicketSource::Request(Box::new(move |deliver| {

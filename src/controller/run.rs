@@ -42,6 +42,8 @@ pub struct OperatorConfig {
     pub namespaces: Vec<String>,
     /// The directory of the operator's own tokens, for provider objects of the cluster that sign in with one.
     pub tokens: PathBuf,
+    /// The memory limit of this process in bytes; `None`: there is none.
+    pub memory_limit: Option<u64>,
 }
 
 /// Why the operator cannot run.
@@ -98,7 +100,7 @@ pub async fn run(config: OperatorConfig, stop: signal::Receiver<bool>) -> Result
         let mut stop = stop.clone();
         async move { drop(stop.wait_for(|stop| *stop).await) }.shared()
     };
-    let OperatorConfig { namespaces, tokens, .. } = config;
+    let OperatorConfig { namespaces, tokens, memory_limit, .. } = config;
     let outside = Dependencies {
         client,
         http,
@@ -106,6 +108,7 @@ pub async fn run(config: OperatorConfig, stop: signal::Receiver<bool>) -> Result
         tokens,
         namespaces,
         delay: Box::new(|_| Duration::ZERO),
+        memory_limit,
         leadership: leadership.clone(),
         metrics: metrics.clone(),
         clock,

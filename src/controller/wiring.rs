@@ -34,7 +34,7 @@ use super::state::reports::Reports;
 use super::state::targets::Unit;
 use super::stored::Stored;
 use super::watch::{Handlers, apis_of};
-use super::{garbage, namespaces, probe, provider_status, standby, tombstones, watch, write};
+use super::{garbage, memory_limit, namespaces, probe, provider_status, standby, tombstones, watch, write};
 use crate::api::ProjectMembership;
 use crate::clock::Clock;
 use crate::controller::events::Events;
@@ -68,6 +68,8 @@ pub struct Dependencies {
     pub namespaces: Vec<String>,
     /// How much later than requested a pass becomes due: zero, except in a simulation.
     pub delay: Delay<Arc<Unit>>,
+    /// The memory limit of this process in bytes; `None`: there is none.
+    pub memory_limit: Option<u64>,
     /// Whether this process may act.
     pub leadership: Arc<Leadership>,
     pub metrics: Arc<Metrics>,
@@ -88,8 +90,18 @@ pub struct Wiring {
 
 /// Builds a controller. Nothing happens until its parts are polled.
 pub fn wire(outside: Dependencies) -> Wiring {
-    let Dependencies { client, http, cluster_http, tokens, namespaces: watched, delay, leadership, metrics, clock } =
-        outside;
+    let Dependencies {
+        client,
+        http,
+        cluster_http,
+        tokens,
+        namespaces: watched,
+        delay,
+        memory_limit: limit,
+        leadership,
+        metrics,
+        clock,
+    } = outside;
     let outage = Arc::new(Outage::default());
     let probing = apis_of(&client, &watched).into_iter().next();
     let client = outage::client(client, outage.clone());
@@ -111,6 +123,7 @@ pub fn wire(outside: Dependencies) -> Wiring {
         in_use: InUse::default(),
         outage,
         write_slots: write::write_slots(),
+        grant_slots: write::pass_slots(),
         pass_slots: write::pass_slots(),
         targets: Default::default(),
         tombstones: Default::default(),
@@ -150,10 +163,11 @@ pub fn wire(outside: Dependencies) -> Wiring {
     let (beginning, clock) = (begin(ctx.clone()), watch_clock(ctx.clone()));
     let counts = provider_status::count_memberships(ctx.clone());
     let garbage = garbage::collect_regularly(ctx.clone());
+    let memory = memory_limit::watch(ctx.clone(), limit);
     // One API is probed: that of all namespaces, or that of the first watched namespace.
     let probe = probing.map_or_else(|| future::pending().boxed(), |api| probe::probe(ctx.clone(), api).boxed());
     let background = async {
-        tokio::join!(watching, beginning, clock, counts, probe, garbage);
+        tokio::join!(watching, beginning, clock, counts, probe, garbage, memory);
     };
     Wiring { background: background.boxed(), event_task: event_task.boxed(), ctx }
 }

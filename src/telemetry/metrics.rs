@@ -43,6 +43,8 @@ pub struct Metrics {
     api_server_timeouts: Family<Labels<1>, Counter>,
     api_server_unanswered: Gauge<f64, AtomicU64>,
     oldest_due_pass: Gauge<f64, AtomicU64>,
+    memory_limit: Gauge,
+    sheds: Gauge,
 }
 
 impl Default for Metrics {
@@ -108,6 +110,16 @@ impl Default for Metrics {
                 "Time for which the oldest due pass has not finished, waiting for a quota included, 0 if none is due",
                 Gauge::default(),
             ),
+            memory_limit: in_bytes(
+                all,
+                "memory_limit",
+                "The memory limit that --memory-limit states, 0 if there is none",
+            ),
+            sheds: registered(
+                all,
+                "load_shedding",
+                "1 while no new grant begins because the memory is near its limit, otherwise 0",
+            ),
             registry,
         }
     }
@@ -124,6 +136,12 @@ fn in_seconds<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str
     metric
 }
 
+fn in_bytes<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register_with_unit(name, help, Unit::Bytes, metric.clone());
+    metric
+}
+
 /// A histogram of times whose smallest bucket ends at `first`.
 fn times(first: f64, buckets: u16) -> Histogram {
     Histogram::new(exponential_buckets(first, 3.0, buckets))
@@ -134,6 +152,16 @@ impl Metrics {
     pub fn pass(&self, elapsed: Duration, ok: bool) {
         self.passes.get_or_create(&[("result", if ok { "ok" } else { "fault" }.to_owned())]).inc();
         self.pass_time.observe(elapsed.as_secs_f64());
+    }
+
+    /// The memory limit in bytes.
+    pub fn memory_limit(&self, bytes: u64) {
+        self.memory_limit.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Whether grants wait because of the memory.
+    pub fn sheds(&self, sheds: bool) {
+        self.sheds.set(i64::from(sheds));
     }
 
     /// Counts the reason that a pass reported.

@@ -29,6 +29,7 @@ mod layering;
 mod lifecycle;
 mod limits;
 mod management;
+mod memory;
 mod names;
 mod observing;
 #[path = "../cluster/support/operator.rs"]

@@ -34,6 +34,7 @@ fn controller() -> Wiring {
         http,
         tokens: PathBuf::new(),
         namespaces: Vec::new(),
+        memory_limit: None,
         delay: Box::new(|_| Duration::ZERO),
         leadership: Leadership::alone(),
         metrics,

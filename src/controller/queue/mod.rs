@@ -25,7 +25,7 @@ pub enum TicketResult {
     /// The outcome of a list that had to begin no earlier than this time.
     Listed(Instant, Result<(), Error>),
     /// One of the slots of passes that write to the API server.
-    Slot(Permit),
+    Slot(SlotKind, Permit),
 }
 
 /// What a pass waits for, besides time.
@@ -66,7 +66,16 @@ pub enum TicketKind {
     List,
     Permit(RequestKind),
     /// One of the slots of passes that write to the API server.
-    Slot,
+    Slot(SlotKind),
+}
+
+/// What a pass that writes to the API server does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotKind {
+    /// It begins a grant. No such slot is free while the process is short of memory.
+    Grant,
+    /// Any other write.
+    Write,
 }
 
 /// When the next pass over a key is due.

@@ -224,6 +224,11 @@ impl Quota {
         }
     }
 
+    /// Lets no request begin for this duration, except for ends that are due. Of several pauses the longest counts.
+    pub fn pause(&self, length: Duration) {
+        self.endpoint.lock().queue.change(*self.id, |usage| usage.pause(Instant::now() + length));
+    }
+
     /// How many requests wait, by urgency, the most urgent first.
     #[cfg(test)]
     pub fn waiting(&self) -> [usize; Urgency::LEVELS] {

@@ -70,6 +70,7 @@ impl Process {
             http,
             tokens: PathBuf::new(),
             namespaces: Vec::new(),
+            memory_limit: None,
             delay: {
                 let scheduler = scheduler.clone();
                 Box::new(move |unit| scheduler.dispatch_of(&unit.to_string()))
