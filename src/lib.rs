@@ -103,8 +103,8 @@
 //!   ([`controller::state::own_writes`]).
 //! - **What waits is an entry, not a future.** A target that waits for a time is a few hundred bytes in the queue. One that
 //!   waits for a list, a permit or a slot has a small future for that; the pass itself has ended. (Look-ups of names, and a
-//!   pass that writes to the API server, wait inside: there are at most 32 such passes that begin grants and 32 others, with
-//!   32 writes. What is due to end needs no slot, and near the memory limit there is none for a grant.)
+//!   pass that writes to the API server, wait inside: there are at most 64 such passes, with 32 writes. What is due to end
+//!   needs no slot, and near the memory limit there is none for a grant.)
 //! - **Memory may be lost.** [`core::memory`] saves requests and delays; access depends on the objects and on the provider
 //!   only. There is one exception: the tombstones of objects whose finalizer was removed by force, and the access at a
 //!   provider object's former endpoint after it was replaced by force, are known to the running process only.

@@ -56,11 +56,12 @@ pub struct Context {
     pub outage: Arc<Outage>,
     /// The slots of writes to memberships: namespaces are served in turn (round robin).
     pub write_slots: Quota,
-    /// The slots of passes over targets that begin grants, also round robin. They are paused while the process is short of
-    /// memory.
-    pub grant_slots: Quota,
-    /// The slots of passes over targets that write to memberships for other reasons, also round robin.
+    /// The slots of passes over targets that write to memberships, also round robin.
     pub pass_slots: Quota,
+    /// Whether the process is near its memory limit: then grants begin with one of `grant_slots`, which are paused.
+    pub sheds: AtomicBool,
+    /// The slots for which grants wait near the memory limit.
+    pub grant_slots: Quota,
     /// Which objects share a target, and the state of each target.
     pub targets: Targets,
     /// Objects that were deleted without the operator's release: their finalizer was removed by force.

@@ -2,6 +2,7 @@
 //! ended as always. A process that is ended does not release the Lease, and the next leader would meet the same limit.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::context::Context;
@@ -31,6 +32,7 @@ pub async fn watch(ctx: Arc<Context>, limit: Option<u64>) {
             // Until the check after the next one: a late check opens no gap.
             ctx.grant_slots.pause(CHECK * 2);
         }
+        ctx.sheds.store(is_shedding, Ordering::Release);
         tokio::time::sleep(CHECK).await;
     }
 }

@@ -2,6 +2,7 @@
 //! names the call for each stage of the pipeline.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures::FutureExt;
 use kube::ResourceExt;
@@ -15,6 +16,7 @@ use super::roster::ListCaller;
 use super::snapshot::{self, CachedTarget, ConnectedSnapshot};
 use super::state::targets::{TargetMemory, Unit};
 use super::{apply, faults, object, providers, record, release, report};
+use crate::core::record::Record;
 use crate::core::step::{self, NextStep, Observe, Step};
 use crate::core::write::ConfirmedWrite;
 use crate::provider::Urgency;
@@ -96,7 +98,7 @@ async fn steps(
         report::confirmed(ctx, &taken, confirmed);
         let until = edge.map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
         let pause = NextPass::at(until);
-        if let Some(kind) = needed_slot(&step)
+        if let Some(kind) = needed_slot(ctx, &step)
             && !take_slot(ctx, &mut slot, kind, &payer)
         {
             // What was done is reported, also while the operator is being stopped.
@@ -145,11 +147,14 @@ fn wanted_permit(step: &Step) -> Option<RequestKind> {
 }
 
 /// The slot that a step needs before it writes to the API server. What is due to end does not wait.
-fn needed_slot(step: &Step) -> Option<SlotKind> {
+fn needed_slot(ctx: &Context, step: &Step) -> Option<SlotKind> {
+    let begins_a_grant = |records: &[Record]| records.iter().any(|record| !record.new.is_empty());
     match step {
         Step::Release(_) | Step::Report(_) => Some(SlotKind::Write),
         Step::Record { ends: true, .. } => None,
-        Step::Record { records, .. } if records.iter().any(|record| !record.new.is_empty()) => Some(SlotKind::Grant),
+        Step::Record { records, .. } if ctx.sheds.load(Ordering::Acquire) && begins_a_grant(records) => {
+            Some(SlotKind::Grant)
+        }
         Step::Record { .. } => Some(SlotKind::Write),
         Step::Observe(_) | Step::Apply(_) | Step::Explain(_) => None,
     }

@@ -28,9 +28,9 @@ const MANAGER: &str = "membership-operator";
 /// server would serve the operator's writes in the order of their arrival, so that many writes of one tenant would
 /// delay everybody's.
 const AT_ONCE: u32 = 32;
-/// The most passes over targets that begin grants at once, and the most that write for other reasons. Each of them holds
-/// what it writes, tens of kilobytes. Further passes end and wait as entries of the queue.
-const PASSES: u32 = AT_ONCE;
+/// The most passes over targets that write at once. Each of them holds what it writes, tens of kilobytes. Further passes
+/// end and wait as entries of the queue.
+const PASSES: u32 = 2 * AT_ONCE;
 
 /// The fields that a serialized status omits while they are empty.
 const LEFT_OUT: [&str; 6] = [
@@ -53,7 +53,7 @@ pub fn write_slots() -> Quota {
     quota(AT_ONCE)
 }
 
-/// The slots of passes over targets that write for one reason.
+/// The slots of passes over targets that write.
 pub fn pass_slots() -> Quota {
     quota(PASSES)
 }

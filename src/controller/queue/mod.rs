@@ -72,7 +72,7 @@ pub enum TicketKind {
 /// What a pass that writes to the API server does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlotKind {
-    /// It begins a grant. No such slot is free while the process is short of memory.
+    /// It begins a grant near the memory limit: such slots are paused.
     Grant,
     /// Any other write.
     Write,
