@@ -62,7 +62,7 @@ histories: ## Run seeded histories of one target against the decision function (
 		| awk '/^histories: [0-9]/ { last = $$0; next } /^history / || /histories a second/ { print } END { print last }'
 
 .PHONY: churn
-churn: ## Create and delete many objects with their projects and provider URLs (CHURN=100000); nothing may be remembered of them.
+churn: ## Create and delete many objects with their projects and provider URLs (CHURN=100000, half an hour); nothing may be remembered of them.
 	@CHURN='$(or $(CHURN),100000)' CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=3 \
 		cargo test --quiet --release -p simulation --test churn
 

@@ -40,7 +40,7 @@ pub const BOUNDS: &[Bound] = &[
     bound("arrival", "provider writes per membership", (0, ANY), 1.0, "the floor"),
     bound("arrival", "lists beyond one per project and confirm interval", (0, ANY), 0.0, "one list confirms all writes of an interval"),
     bound("arrival", "peak memory", (0, 500), 20.0, "the smallest Pod that is worth running"),
-    bound("arrival", "peak memory", (501, 10_000), 60.0, "below the request of the Deployment, 64 Mi"),
+    bound("arrival", "peak memory", (501, 10_000), 60.0, "half of the request of the Deployment"),
     bound("arrival", "peak memory", (10_001, ANY), 400.0, "below the limit of the Deployment, 512 Mi"),
     bound("temporary", "Kubernetes writes per membership", (0, ANY), 2.05, "as for permanent roles"),
     bound("temporary", "provider writes per membership", (0, ANY), 1.0, "the floor"),
