@@ -123,8 +123,8 @@ async fn converging_and_staying_so_costs_what_it_must_and_no_more() {
 /// Over two intervals: no write, and one list per project and interval.
 async fn stays_as_it_is(stage: &Stage, objects: &[(Subject, Value)]) {
     let plane = &shared().await.0;
-    // Requests that leave on time may arrive a little apart.
-    let interval = SignedDuration::from_millis(2900);
+    // A request that leaves on time may arrive late on a busy machine: then the next one seems to come early.
+    let interval = SignedDuration::from_millis(2500);
     for provider in ["infisical", "zitadel"] {
         stage.api.merge(&format!("membershipprovider/{provider}"), &json!({"spec": {"resyncInterval": "3s"}})).await;
     }
