@@ -167,7 +167,9 @@ fn decide(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot) -> (Option<Conf
     let evidence = roster.evidence();
     let (confirmed, next, evidence_changed) = ctx.targets.with_memory(unit, |remembered| {
         if remembered.through != through {
+            let late_writes = std::mem::take(&mut remembered.memory.late_writes);
             *remembered = TargetMemory { through, ..TargetMemory::default() };
+            remembered.memory.late_writes = late_writes;
         }
         let evidence_changed = std::mem::replace(&mut remembered.evidence, evidence) != evidence;
         let observation = roster.observation(&snapshot.target.subject_id);

@@ -72,15 +72,15 @@ pub async fn status(
     status_and(ctx, object, status, Pending::Included).await
 }
 
-/// As [`status()`], of an object that was not evaluated: its pending grants stay pending if the operator is not known to
-/// have written them. In the status, the next process would trust them.
+/// As [`status()`], of an object that was not evaluated: its pending grants stay pending. In the status, the next process
+/// would trust them, even if the operator is not known to have written them, and would not know that a write may be in
+/// progress.
 pub async fn status_of_unevaluated(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
     status: &ProjectMembershipStatus,
 ) -> Result<Arc<ProjectMembership>, kube::Error> {
-    let pending = if ctx.written.is_trusted(object) { Pending::Included } else { Pending::Left };
-    status_and(ctx, object, status, pending).await
+    status_and(ctx, object, status, Pending::Left).await
 }
 
 /// What becomes of the pending grants that a status does not contain yet.

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::Reason;
 use crate::api::membership::{ManagedRole, PendingGrants};
+use crate::api::{ProjectMembership, Reason};
 use crate::core::layers::Layer;
 use crate::core::member::Change;
-use crate::core::snapshot::{Declaration, Snapshot};
+use crate::core::snapshot::{Declaration, Snapshot, ready};
 
 /// How long a write without a response may still be carried out: proxies keep a request that they cannot deliver for up
 /// to a minute.
@@ -23,33 +23,54 @@ const LATEST: Duration = Duration::from_secs(60);
 pub struct LateWrites {
     /// Until when a write of each role may be carried out.
     until: BTreeMap<String, Instant>,
-    /// The writes of earlier processes are included.
-    has_begun: bool,
+    earlier: EarlierProcess,
+}
+
+/// Whether an earlier process may have requested writes of which the objects show something.
+#[derive(Clone, Debug, Default)]
+enum EarlierProcess {
+    /// There was no pass of this process over the target.
+    #[default]
+    Possible,
+    /// The first pass began at this time, and these declarations, by their uids, are included. Others may join: the names
+    /// in them had to be looked up.
+    Included(Instant, Vec<String>),
+    /// Its writes were carried out, or never will be.
+    Past,
 }
 
 impl LateWrites {
     /// No earlier process has written to the target.
     pub fn without_predecessor() -> Self {
-        Self { has_begun: true, ..Self::default() }
+        Self { earlier: EarlierProcess::Past, ..Self::default() }
     }
 
-    /// Before the first pass of this process over the target: includes what an earlier process may have requested.
+    /// At the first pass of this process over a declaration: includes what an earlier process may have requested.
     pub fn begin(&mut self, snapshot: &Snapshot) {
-        if std::mem::replace(&mut self.has_begun, true) {
-            return;
+        let (since, known) = match std::mem::take(&mut self.earlier) {
+            EarlierProcess::Possible => (snapshot.at, Vec::new()),
+            EarlierProcess::Included(since, known) if snapshot.at < since + LATEST => (since, known),
+            EarlierProcess::Included(..) | EarlierProcess::Past => {
+                self.earlier = EarlierProcess::Past;
+                return;
+            }
+        };
+        let (declarations, now) = (|| snapshot.declarations.iter(), snapshot.now);
+        let new: Vec<&Declaration> = declarations().filter(|d| known.iter().all(|uid| uid != d.uid())).collect();
+        let granted_for = new.iter().filter_map(|declaration| left_by_predecessor(&declaration.object, now)).max();
+        // A removal sends the other roles again.
+        let is_removed_from = |declaration: &Declaration| goes(declaration, now).next().is_some();
+        if granted_for.is_some() || new.iter().any(|declaration| is_removed_from(declaration)) {
+            let until = snapshot.at + granted_for.unwrap_or(LATEST);
+            // A write sends the roles of all declarations.
+            for declaration in declarations() {
+                let removed: Vec<&str> = goes(declaration, now).filter(|_| granted_for.is_none()).collect();
+                let recorded = recorded(declaration).map(|recorded| &recorded.role);
+                let sent = recorded.filter(|role| !removed.contains(&role.as_str())).cloned();
+                self.until.extend(sent.map(|role| (role, until)));
+            }
         }
-        // A write sends the roles of all declarations.
-        let declarations = || snapshot.declarations.iter();
-        let recorded = declarations().flat_map(|d| &d.object.status).flat_map(|status| &status.managed_roles);
-        let has_ended = |role: &&ManagedRole| role.expiration_time.is_some_and(|end| end <= snapshot.now);
-        let left = declarations().filter_map(|declaration| left_by_predecessor(declaration, snapshot.now)).max();
-        if left.is_none() && !recorded.clone().any(|role| has_ended(&role)) {
-            return;
-        }
-        // Otherwise the removal of what has ended may be in progress: it sends the other roles again.
-        let granted = recorded.filter(|role| left.is_some() || !has_ended(role));
-        let until = snapshot.at + left.unwrap_or(LATEST);
-        self.until.extend(granted.map(|managed| (managed.role.clone(), until)));
+        self.earlier = EarlierProcess::Included(since, declarations().map(|d| d.uid().to_owned()).collect());
     }
 
     /// A change was requested and had no response.
@@ -90,15 +111,37 @@ impl LateWrites {
     }
 }
 
+/// The time for the status of an object that was not evaluated, which replaces the reason that shows a write in progress.
+pub fn left_in_progress(object: &ProjectMembership, now: Timestamp) -> Option<Timestamp> {
+    let reported = object.status.as_ref()?.unanswered_until;
+    let latest = now.checked_add(LATEST).ok().filter(|_| is_in_progress(object));
+    reported.max(latest)
+}
+
+fn is_in_progress(object: &ProjectMembership) -> bool {
+    ready(object).is_some_and(|(_, reason)| reason == Reason::Progressing.to_string())
+}
+
 /// For how long a write of the recorded roles may be carried out, as far as the object shows: its status does not include
 /// the last record, reports that a write is in progress, or contains the time.
-fn left_by_predecessor(declaration: &Declaration, now: Timestamp) -> Option<Duration> {
-    let is_in_progress = declaration.ready().is_some_and(|(_, reason)| reason == Reason::Progressing.to_string());
-    if is_in_progress || PendingGrants::unobserved(&declaration.object).is_some() {
+fn left_by_predecessor(object: &ProjectMembership, now: Timestamp) -> Option<Duration> {
+    if is_in_progress(object) || PendingGrants::unobserved(object).is_some() {
         return Some(LATEST);
     }
-    let until = declaration.object.status.as_ref()?.unanswered_until?;
+    let until = object.status.as_ref()?.unanswered_until?;
     let left = until.duration_since(now);
     // A status that another writer forged delays nothing for longer.
     (left > SignedDuration::ZERO).then(|| left.unsigned_abs().min(LATEST))
+}
+
+fn recorded(declaration: &Declaration) -> impl Iterator<Item = &ManagedRole> {
+    declaration.object.status.iter().flat_map(|status| &status.managed_roles)
+}
+
+/// The recorded roles that the declaration does not keep.
+fn goes(declaration: &Declaration, now: Timestamp) -> impl Iterator<Item = &str> {
+    let has_ended = move |role: &ManagedRole| role.expiration_time.is_some_and(|end| end <= now);
+    let declares = |role: &ManagedRole| declaration.object.spec.roles.iter().any(|grant| grant.role == role.role);
+    let goes = move |role: &&ManagedRole| declaration.is_leaving() || has_ended(role) || !declares(role);
+    recorded(declaration).filter(goes).map(|role| role.role.as_str())
 }

@@ -7,6 +7,8 @@ use membership_operator::api::membership::{RoleGrant, Temporary};
 use membership_operator::api::{Duration as Length, Time};
 use membership_operator::core::error::{Effect, Error};
 use membership_operator::core::member::{Entry, Term, Window};
+use membership_operator::core::memory::Memory;
+use membership_operator::core::report;
 
 use crate::checks::UNMANAGED;
 use crate::generators::shown_as;
@@ -19,6 +21,9 @@ use crate::world::{World, trace};
 pub enum Interruption {
     /// The operator crashes.
     Crash,
+    /// The operator crashes, and the provider object does not exist any more. It may have reported that a write is in
+    /// progress.
+    Loss { is_reported: bool },
     /// Any event.
     Event,
     /// Another writer adds this role.
@@ -35,9 +40,25 @@ const MOST_OBJECTS: usize = 3;
 pub fn interrupt(world: &mut World, interruption: Interruption) {
     match interruption {
         Interruption::Crash => world.crash(),
+        Interruption::Loss { is_reported } => {
+            if is_reported {
+                report_progress(world);
+            }
+            world.crash();
+            world.is_missing = true;
+        }
         Interruption::Event => event(world),
         Interruption::Role(role) => add(world, role),
         Interruption::Suspension => world.objects[0].edit(world.at, |spec| spec.suspend = true),
+    }
+}
+
+/// The operator reports that a write is in progress.
+pub fn report_progress(world: &mut World) {
+    let (snapshot, is_governed) = (world.snapshot(), world.view.cluster.is_some());
+    for (uid, reported) in report::progress(&snapshot, None, &Memory::default()) {
+        let object = world.object(&uid).unwrap();
+        assert!(object.write_status(reported.status, is_governed));
     }
 }
 
@@ -81,7 +102,11 @@ fn event(world: &mut World) {
         87..89 => world.statuses_fail += 1,
         89..91 => world.crash(),
         91..93 => lose(world),
-        93..95 => world.toggle_ready(),
+        93 => world.toggle_ready(),
+        94 => {
+            world.is_missing = !world.is_missing;
+            trace!(world, "the provider object does not exist: {}", world.is_missing);
+        }
         95 => world.shadowed = !world.shadowed,
         96 | 97 => clock(world),
         98 => forge(world),

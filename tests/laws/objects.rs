@@ -331,6 +331,21 @@ impl Object {
         true
     }
 
+    /// The operator writes the status of an object that it has not evaluated: its pending grants stay pending. Returns
+    /// whether it differs.
+    pub fn write_status_of_unevaluated(&mut self, new: ProjectMembershipStatus, is_governed: bool) -> bool {
+        if PendingGrants::unobserved(&self.seen).is_none() {
+            return self.write_status(new, is_governed);
+        }
+        let ProjectMembershipStatus { managed_roles, carried_roles, target, observed_pending_grants, .. } =
+            self.stored.status.clone().unwrap_or_default();
+        let new = ProjectMembershipStatus { managed_roles, carried_roles, target, observed_pending_grants, ..new };
+        let differs = self.stored.status.as_ref() != Some(&new);
+        self.stored.status = Some(new);
+        self.complete();
+        differs
+    }
+
     fn trust(&mut self, is_governed: bool) {
         if is_governed {
             let roles: Vec<String> = self.record().iter().map(|role| role.role.clone()).collect();

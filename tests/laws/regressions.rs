@@ -13,7 +13,7 @@ use membership_operator::core::member::{Capabilities, Change, Entry};
 use membership_operator::core::memory::Memory;
 use membership_operator::core::report;
 
-use crate::events::{Interruption, add};
+use crate::events::{Interruption, add, report_progress};
 use crate::generators::{INFISICAL, ZITADEL};
 use crate::objects::{Object, Policies};
 use crate::provider::{Fault, Provider, unreachable};
@@ -24,6 +24,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 fn of(capabilities: Capabilities, cluster: bool, exclusive: bool, roles: Vec<RoleGrant>) -> World {
     let mut world = world(Random::new(1), Provider::new(capabilities), cluster);
+    world.is_traced = true;
     let policies = Policies { exclusive, ..Policies::default() };
     world.objects.push(Object::new(0, "a", roles, &policies, world.wall, world.at));
     world

@@ -11,7 +11,7 @@ use membership_operator::core::member::{Change, Entry, Member, Target};
 use membership_operator::core::memory::{ListReason, Memory};
 use membership_operator::core::policy::Refusal;
 use membership_operator::core::record::Record;
-use membership_operator::core::report::{NextAttempt, again, next_edge, reports};
+use membership_operator::core::report::{NextAttempt, again, next_edge, reports, unresolved};
 use membership_operator::core::snapshot::{ProviderView, Snapshot};
 use membership_operator::core::step::{Observe, PassEnd, PassOutcome, Step, decide, unconfirmed};
 use membership_operator::core::write::{PlannedWrite, WritePurpose};
@@ -36,6 +36,8 @@ pub struct World {
     pub view: ProviderView,
     pub target: Target,
     pub shadowed: bool,
+    /// The provider object does not exist.
+    pub is_missing: bool,
     /// The operator's clock.
     pub wall: Timestamp,
     pub at: Instant,
@@ -149,6 +151,9 @@ impl World {
                 self.memory = Memory::default();
                 let due_in = self.view.resync.provider();
                 return Ok(Pass { writes, due_in, is_asked: false, is_at_rest: true });
+            }
+            if self.is_missing {
+                return self.report_missing(writes);
             }
             let snapshot = self.snapshot();
             let observation = self.roster.observation();
@@ -336,6 +341,29 @@ impl World {
         Ok(Pass { writes, due_in, is_asked: outcome.kind != PassEnd::NotAsked, is_at_rest })
     }
 
+    /// Reports to the objects that their provider object does not exist.
+    fn report_missing(&mut self, mut writes: usize) -> Result<Pass, String> {
+        let refusal = Refusal {
+            reason: membership_operator::api::Reason::ProviderNotReady,
+            message: "the provider object does not exist".to_owned(),
+        };
+        let (now, is_governed) = (self.now(), self.view.cluster.is_some());
+        for object in self.objects.clone() {
+            let report = unresolved(&object.seen, &refusal, self.view.capabilities.enforces_expiry, now);
+            trace!(self, "{}: {:?}", object.uid(), report.ready_condition);
+            if self.statuses_fail > 0 {
+                self.statuses_fail -= 1;
+            } else if report.is_released {
+                writes += 1;
+                self.release(object.uid(), false)?;
+            } else {
+                writes += usize::from(self.object(object.uid())?.write_status_of_unevaluated(report.status, is_governed));
+            }
+        }
+        let due_in = self.view.resync.provider();
+        Ok(Pass { writes, due_in, is_asked: false, is_at_rest: true })
+    }
+
     fn due_in(&mut self, snapshot: &Snapshot, outcome: &PassOutcome, again: NextAttempt) -> Duration {
         match again {
             NextAttempt::AtEdge => {
@@ -367,6 +395,7 @@ impl World {
         (self.records_fail, self.statuses_fail, self.interruption) = (0, 0, None);
         (self.shows_clock, self.skew, self.shadowed) = (true, SignedDuration::ZERO, false);
         self.view.unready = None;
+        self.is_missing = false;
         self.clock = None;
     }
 
@@ -428,6 +457,7 @@ pub fn world(mut random: Random, provider: Provider, cluster: bool) -> World {
         roster: Roster::default(),
         target,
         shadowed: false,
+        is_missing: false,
         wall: crate::generators::now() + SignedDuration::from_millis(random.below(1000) as i64),
         random,
         at: crate::objects::beginning(),

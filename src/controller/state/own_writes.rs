@@ -159,12 +159,6 @@ impl OwnWrites {
         Some(managed.chain(added).collect())
     }
 
-    /// Whether all of the object's record is trusted.
-    pub fn is_trusted(&self, object: &ProjectMembership) -> bool {
-        self.trusted(object, iter::empty())
-            .is_none_or(|trusted| managed(object).all(|(role, _)| trusted.contains(&role)))
-    }
-
     /// The object's record of managed roles, as far as it is trusted. An id that another writer put there is left out,
     /// because it would turn an unmanaged role into a managed one.
     pub fn trusted_record(&self, object: &ProjectMembership) -> Vec<ManagedRole> {

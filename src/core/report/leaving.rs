@@ -9,6 +9,7 @@ use crate::api::membership::{PendingGrants, ProjectMembershipStatus, RoleState, 
 use crate::api::{DeletionPolicy, FINALIZER, ProjectMembership, Reason};
 use crate::core::error::{Error, Retry};
 use crate::core::evaluation;
+use crate::core::late_writes;
 use crate::core::layers;
 use crate::core::member::{Member, Term};
 use crate::core::policy::Refusal;
@@ -125,7 +126,8 @@ pub fn unresolved_leaving(
     );
     let ready_condition = ReadyCondition::new(Reason::RevokeFailed, message.clone());
     let conditions = status::conditions(&old.conditions, &ready_condition, &[], generation, now);
-    let status = ProjectMembershipStatus { conditions, ..old };
+    let unanswered_until = late_writes::left_in_progress(object, now);
+    let status = ProjectMembershipStatus { conditions, unanswered_until, ..old };
     // The cause is reported in the event and the metric.
     Report {
         ready_condition: ReadyCondition::new(refusal.reason, message),

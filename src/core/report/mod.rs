@@ -13,6 +13,7 @@ pub use leaving::{RemainingAccess, never_acted, released};
 
 use super::error::Retry;
 use super::evaluation::{self, DeclarationEvaluation};
+use super::late_writes;
 use super::layers::{self, Layer, Phase};
 use super::member::{Capabilities, Member};
 use super::memory::Memory;
@@ -403,6 +404,7 @@ pub fn unresolved(object: &ProjectMembership, refusal: &Refusal, enforces_expiry
         conditions: status::conditions(&old.conditions, &ready_condition, &[], generation, now),
         // Without an observation the drift is unknown.
         drift: Vec::new(),
+        unanswered_until: late_writes::left_in_progress(object, now),
         last_handled_reconcile_at: requested(object).or(old.last_handled_reconcile_at.clone()),
         ..old
     };
