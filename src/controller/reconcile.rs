@@ -109,7 +109,7 @@ async fn steps(
         let wanted = wanted_permit(&step);
         match (step, permit.take().filter(|permit| Some(permit.kind()) == wanted)) {
             (Step::Release(releases), _) => Box::pin(release::all(ctx, &taken, releases)).await?,
-            (Step::Record { records, ends }, _) => {
+            (Step::Record { records, ends, .. }, _) => {
                 Box::pin(record::write(ctx, unit, &taken, records, ends)).await?;
             }
             (Step::Observe(observe), _) => {
@@ -149,10 +149,14 @@ fn wanted_permit(step: &Step) -> Option<RequestKind> {
 /// The slot that a step needs before it writes to the API server. What is due to end does not wait.
 fn needed_slot(ctx: &Context, step: &Step) -> Option<SlotKind> {
     let begins_a_grant = |records: &[Record]| records.iter().any(|record| !record.new.is_empty());
+    // An edit that also removes a role does not wait for memory.
+    let only_grants = |urgency: &Urgency| *urgency > Urgency::Exchange;
     match step {
         Step::Release(_) | Step::Report(_) => Some(SlotKind::Write),
         Step::Record { ends: true, .. } => None,
-        Step::Record { records, .. } if ctx.sheds.load(Ordering::Acquire) && begins_a_grant(records) => {
+        Step::Record { records, urgency, .. }
+            if ctx.sheds.load(Ordering::Acquire) && only_grants(urgency) && begins_a_grant(records) =>
+        {
             Some(SlotKind::Grant)
         }
         Step::Record { .. } => Some(SlotKind::Write),

@@ -10,8 +10,6 @@ use membership_operator::api::membership::{ManagedRole, RoleGrant, Temporary};
 use membership_operator::api::{ClusterMembershipProvider, Duration as Length, RoleManagement};
 use membership_operator::core::error::{Effect, Error};
 use membership_operator::core::member::{Capabilities, Change, Entry};
-use membership_operator::core::memory::Memory;
-use membership_operator::core::report;
 
 use crate::events::{Interruption, add, report_progress};
 use crate::generators::{INFISICAL, ZITADEL};

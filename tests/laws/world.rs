@@ -167,7 +167,7 @@ impl World {
                         self.release(&release.uid, release.is_abandoned)?;
                     }
                 }
-                Step::Record { records, ends } => {
+                Step::Record { records, ends, .. } => {
                     trace!(self, "record {records:?} ends: {ends}");
                     let failed_before = self.memory.attempt.unrecorded;
                     let is_written = self.record(&snapshot, records, &mut writes)?;
@@ -357,7 +357,8 @@ impl World {
                 writes += 1;
                 self.release(object.uid(), false)?;
             } else {
-                writes += usize::from(self.object(object.uid())?.write_status_of_unevaluated(report.status, is_governed));
+                writes +=
+                    usize::from(self.object(object.uid())?.write_status_of_unevaluated(report.status, is_governed));
             }
         }
         let due_in = self.view.resync.provider();

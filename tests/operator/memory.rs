@@ -10,17 +10,20 @@ use crate::stage::{Stage, binary};
 use crate::subject::{Subject, in_seconds, time};
 use crate::support::{SOON, eventually};
 
-/// Seen failing without the pause of `grant_slots`.
+/// Seen failing without the pause of `grant_slots`, and, for the edit, when every record of a new role waited.
 #[tokio::test]
 async fn near_the_memory_limit_no_grant_begins_and_what_ends_is_ended() {
     alone(async |plane, stage| {
-        let [ending, deleted, waiting] = ["ending", "deleted", "waiting"].map(|name| stage.identity(name));
-        let [role, ..] = waiting.names();
+        let [ending, deleted, edited, waiting] =
+            ["ending", "deleted", "edited", "waiting"].map(|name| stage.identity(name));
+        let [role, other, ..] = waiting.names();
         let own = operator(plane).await;
         let end = in_seconds(12);
         stage.declare(&ending, json!([{"role": role, "temporary": {"expirationTime": end}}])).await;
-        stage.declare(&deleted, json!([{"role": role}])).await;
-        for subject in [&ending, &deleted] {
+        for subject in [&deleted, &edited] {
+            stage.declare(subject, json!([{"role": role}])).await;
+        }
+        for subject in [&ending, &deleted, &edited] {
             subject.has(&[role]).await;
             stage.ready(&subject.object()).await;
         }
@@ -31,6 +34,8 @@ async fn near_the_memory_limit_no_grant_begins_and_what_ends_is_ended() {
         stage.api.apply(&[waiting.declares(json!([{"role": role}]))]).await;
         stage.delete(&deleted.object()).await;
         deleted.has(&[]).await;
+        stage.declare(&edited, json!([{"role": other}])).await;
+        edited.has(&[other]).await;
         ending.ends(role, time(&json!(end)), "near the memory limit").await;
         waits(&stage, &waiting).await;
         let log = std::fs::read_to_string(own.log_file()).unwrap();

@@ -1,7 +1,6 @@
 //! The operator's own writes to the API server.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::iter;
 use std::sync::Arc;
 
 use kube::ResourceExt;
@@ -260,6 +259,8 @@ fn revision(metadata: &ObjectMeta) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use serde_json::json;
 
     use super::*;

@@ -33,6 +33,8 @@ pub enum Step {
     /// Record what is about to be granted.
     Record {
         records: Vec<Record>,
+        /// How urgent the change is for which they are made.
+        urgency: Urgency,
         /// Something is due to end, which does not have to wait for these records.
         ends: bool,
     },

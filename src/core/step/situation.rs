@@ -257,7 +257,7 @@ impl<'a> Situation<'a> {
                 Some(end) if attempt.unrecorded => {
                     self.apply(end.clone(), WritePurpose::EndUnlisted, plan.urgency_of_removals())
                 }
-                end => Step::Record { records, ends: end.is_some() },
+                end => Step::Record { records, urgency: plan.urgency(self.is_carried_out()), ends: end.is_some() },
             };
         }
         if let Some(refusal) = &attempt.refusal {
