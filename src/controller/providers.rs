@@ -34,6 +34,9 @@ use crate::provider::{AnyProvider, Backend, Error, Urgency, Verified};
 /// The longest wait until a provider that is not ready is checked again: a corrected secret is noticed within this
 /// time.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// The wait after a check of an object of which the cache did not show the operator's own last write yet: the status may
+/// have been left as it was although it differs.
+const UNSHOWN: Duration = Duration::from_secs(1);
 
 /// Checks the provider object with this key once.
 pub async fn check<G>(ctx: &Context, key: &ProviderKey) -> NextPass<G> {
@@ -41,9 +44,11 @@ pub async fn check<G>(ctx: &Context, key: &ProviderKey) -> NextPass<G> {
         return NextPass::until_woken();
     };
     let span = tracing::error_span!("check", provider = %key);
+    let is_shown = ctx.written.is_shown(object.metadata());
     let next = async {
         let checked = check_object(ctx, &object, key).await;
-        checked.unwrap_or_else(|error| after_fault(ctx, object.as_ref(), &error))
+        let next = checked.unwrap_or_else(|error| after_fault(ctx, object.as_ref(), &error));
+        next.map(|next| if is_shown { next } else { next.min(UNSHOWN) })
     };
     next.instrument(span).await.map_or_else(NextPass::until_woken, NextPass::after)
 }

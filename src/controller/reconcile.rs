@@ -7,12 +7,14 @@ use std::sync::atomic::Ordering;
 use futures::FutureExt;
 use kube::ResourceExt;
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::context::Context;
 use super::faults::EarlyEnd;
-use super::queue::{NextPass, SlotKind, Ticket, TicketKey, TicketKind, TicketResult, TicketSource};
-use super::roster::ListCaller;
+use super::queue::{
+    Deliver, NextPass, PendingTicket, SlotKind, Ticket, TicketKey, TicketKind, TicketResult, TicketSource,
+};
+use super::roster::{ListCaller, Wait};
 use super::snapshot::{self, CachedTarget, ConnectedSnapshot};
 use super::state::targets::{TargetMemory, Unit};
 use super::{apply, faults, object, providers, record, release, report};
@@ -58,7 +60,7 @@ async fn target(
         Some(TicketResult::Listed(not_before, outcome)) => {
             ctx.targets.with_memory(unit, |remembered| remembered.memory.listed(not_before.into_std(), outcome));
         }
-        None => {}
+        Some(TicketResult::Again) | None => {}
     }
     // Single objects are not processed under a permit.
     let faults = match permit {
@@ -114,7 +116,7 @@ async fn steps(
             }
             (Step::Observe(observe), _) => {
                 let pause = pause.or_earlier(report::long_wait(ctx, unit, &taken, observe.urgency).await);
-                return Ok(until_listed(taken, observe, payer, pause));
+                return Ok(until_listed(ctx, unit, taken, observe, payer, pause));
             }
             (Step::Apply(apply), None) => {
                 let pause = pause.or_earlier(report::long_wait(ctx, unit, &taken, apply.urgency).await);
@@ -189,6 +191,8 @@ fn decide(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot) -> (Option<Conf
 
 /// The pause until a list that is needed.
 fn until_listed(
+    ctx: &Context,
+    unit: &Unit,
     taken: ConnectedSnapshot,
     observe: Observe,
     payer: String,
@@ -203,13 +207,27 @@ fn until_listed(
     // A waiting target keeps no more of the snapshot than this.
     let subject_id = snapshot.target.subject_id;
     let wait = TicketKey { kind: TicketKind::List, urgency, connection: connection.number };
-    let list = async move {
-        let asker = ListCaller { quota: &connection.quota, urgency, namespace: &payer, spacing };
-        let outcome = roster.observe(&*connection.provider, asker, &subject_id, Some(not_before)).await;
-        TicketResult::Listed(not_before, outcome.map(drop))
+    let (passes, name, span) = (ctx.passes.clone(), unit.to_string(), Span::current());
+    let source = move |deliver: Deliver<TicketResult>| {
+        let (asked, shared, subject) = (Instant::now(), roster.clone(), subject_id.clone());
+        let ended = move || {
+            let outcome = shared.outcome(&subject, not_before, asked);
+            deliver(outcome.map_or(TicketResult::Again, |outcome| TicketResult::Listed(not_before, outcome)));
+        };
+        match roster.wait(urgency, spacing, ended) {
+            Wait::Follows(follower) => PendingTicket::Request(Box::new((follower, passes.waits(&name)))),
+            Wait::Requests(requester) => PendingTicket::Task(Box::pin(
+                async move {
+                    let asker = ListCaller { quota: &connection.quota, urgency, namespace: &payer, spacing };
+                    let outcome = roster.observe(&*connection.provider, asker, &subject_id, Some(not_before)).await;
+                    drop(requester);
+                    TicketResult::Listed(not_before, outcome.map(drop))
+                }
+                .instrument(span),
+            )),
+        }
     };
-    let source = TicketSource::Task(Box::pin(list.in_current_span()));
-    NextPass { ticket: Some(Ticket { wait, source }), ..pause }
+    NextPass { ticket: Some(Ticket { wait, source: Box::new(source) }), ..pause }
 }
 
 /// Takes a slot of the passes that write to the API server, if the pass has none and one is free. A slot for a grant serves
@@ -261,9 +279,9 @@ fn requested(
     result: impl FnOnce(Permit) -> TicketResult + Send + 'static,
 ) -> TicketSource<TicketResult> {
     let (passes, name) = (ctx.passes.clone(), unit.to_string());
-    TicketSource::Request(Box::new(move |deliver| {
+    Box::new(move |deliver| {
         let waits = passes.waits(&name);
         let request = quota.request(kind, urgency, &payer, move |permit| deliver(result(permit)));
-        Box::new((request, waits))
-    }))
+        PendingTicket::Request(Box::new((request, waits)))
+    })
 }

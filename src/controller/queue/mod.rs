@@ -26,6 +26,8 @@ pub enum TicketResult {
     Listed(Instant, Result<(), Error>),
     /// One of the slots of passes that write to the API server.
     Slot(SlotKind, Permit),
+    /// The list that another target requested is of no use for this one: the next pass decides again.
+    Again,
 }
 
 /// What a pass waits for, besides time.
@@ -36,13 +38,15 @@ pub struct Ticket<G> {
     pub source: TicketSource<G>,
 }
 
-/// Where the result of a ticket comes from. Dropping the ticket gives it up.
-pub enum TicketSource<G> {
+/// Begins to wait for the result of a ticket. It is not called if the key has such a ticket already.
+pub type TicketSource<G> = Box<dyn FnOnce(Deliver<G>) -> PendingTicket<G> + Send>;
+
+/// Where the result of a ticket comes from. Dropping it gives the ticket up.
+pub enum PendingTicket<G> {
     /// A future, which becomes a task.
     Task(BoxFuture<'static, G>),
-    /// A request that is kept elsewhere, in a few hundred bytes, and calls what it is given with the result. Dropping what
-    /// it returns gives it up.
-    Request(Box<dyn FnOnce(Deliver<G>) -> Box<dyn Send> + Send>),
+    /// A request that is kept elsewhere, in a few hundred bytes, and delivers the result.
+    Request(Box<dyn Send>),
 }
 
 /// Takes the result of a ticket.
@@ -235,17 +239,16 @@ impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Queue<K, G>
                     if let (true, Some(Ticket { wait, source })) = (is_new, ticket) {
                         number += 1;
                         let of = key.clone();
-                        let held: Box<dyn Send> = match source {
-                            TicketSource::Task(future) => {
+                        let (to, deliver) = (of.clone(), deliver.clone());
+                        // Nothing is delivered any more when the queue has ended.
+                        let deliver = Box::new(move |granted| drop(deliver.send((to, number, granted))));
+                        let held: Box<dyn Send> = match source(deliver) {
+                            PendingTicket::Task(future) => {
                                 let waiting = waiting(&key, future);
                                 let task = tasks.spawn(async move { Completion::Ticket(of, number, waiting.await) });
                                 Box::new(scopeguard::guard(task, |task| task.abort()))
                             }
-                            TicketSource::Request(request) => {
-                                let deliver = deliver.clone();
-                                // Nothing is delivered any more when the queue has ended.
-                                request(Box::new(move |granted| drop(deliver.send((of, number, granted)))))
-                            }
+                            PendingTicket::Request(held) => held,
                         };
                         self.state.lock().parked(&key, wait, number, held);
                     }

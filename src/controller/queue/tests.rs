@@ -139,7 +139,7 @@ async fn a_queue_that_is_stopped_finishes_what_is_unfinished_and_starts_nothing_
                 passes.fetch_add(1, Ordering::Relaxed);
                 let ticket = || Ticket {
                     wait: permit(Urgency::Grant),
-                    source: TicketSource::Task(sleep(SECOND).map(|()| 1).boxed()),
+                    source: Box::new(|_| PendingTicket::Task(sleep(SECOND).map(|()| 1).boxed())),
                 };
                 match (key, granted) {
                     ("sent", None) => {

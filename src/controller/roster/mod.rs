@@ -4,12 +4,17 @@
 //! It is listed when a pass needs a newer observation, and concurrent passes wait for one request. A write updates its
 //! row in place, and a list that began before the write ended does not replace that row.
 
+mod waits;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use waits::Waits;
+pub use waits::{Follower, Requester, Wait};
 
 use crate::api::SubjectKind;
 use crate::core::error::Effect;
@@ -37,7 +42,6 @@ pub struct ListCaller<'a> {
 }
 
 /// The members of one kind of one project.
-#[derive(Debug)]
 pub struct Roster {
     project: Project,
     kind: SubjectKind,
@@ -45,6 +49,8 @@ pub struct Roster {
     /// One lock for each urgency, held while a list of that urgency waits for a permit or is in progress: a more urgent
     /// request does not wait for a less urgent one.
     listing: [tokio::sync::Mutex<()>; Urgency::LEVELS],
+    /// The targets that wait for lists.
+    waits: Mutex<Waits>,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +81,7 @@ struct OwnWrite {
 impl Roster {
     /// A roster that has not been listed.
     pub fn new(project: Project, kind: SubjectKind) -> Self {
-        Self { project, kind, state: Mutex::default(), listing: Default::default() }
+        Self { project, kind, state: Mutex::default(), listing: Default::default(), waits: Mutex::default() }
     }
 
     /// When the list that it contains began; `None`: it has not been listed.
@@ -199,6 +205,13 @@ impl Roster {
         }
     }
 
+    /// The outcome, for one that has waited since `asked`, of the request of another target; `None`: that request does not
+    /// concern it.
+    pub fn outcome(&self, subject_id: &str, not_before: Instant, asked: Instant) -> Option<Result<(), Error>> {
+        let observed = self.observation_since(subject_id, Some(not_before)).map(|observed| observed.map(drop));
+        observed.or_else(|| self.recent_failure(asked).map(Err))
+    }
+
     /// The error of a list that began after `asked` or within the last [`AFTER_FAILURE`].
     fn recent_failure(&self, asked: Instant) -> Option<Error> {
         let state = self.state.lock();
@@ -235,7 +248,7 @@ impl State {
 }
 
 /// The rosters of one connection.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Rosters(Mutex<HashMap<(Project, SubjectKind), Arc<Roster>>>);
 
 impl Rosters {

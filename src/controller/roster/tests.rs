@@ -64,7 +64,7 @@ impl Provider for Lists {
 
 struct World {
     provider: Lists,
-    roster: Roster,
+    roster: Arc<Roster>,
     quota: Quota,
     began: Instant,
 }
@@ -75,7 +75,7 @@ impl World {
         let roster =
             Roster::new(Project { organization_id: None, id: "p".to_owned(), grant_id: None }, SubjectKind::User);
         let quota = EndpointQuota::new(false).quota("test".to_owned(), Limits::default());
-        Arc::new(Self { provider, roster, quota, began: Instant::now() })
+        Arc::new(Self { provider, roster: Arc::new(roster), quota, began: Instant::now() })
     }
 
     async fn observe(&self, spacing: Duration, not_before: Option<Instant>) -> Result<Observation, Error> {
@@ -211,4 +211,51 @@ async fn the_rosters_of_unused_projects_are_forgotten() {
     drop(read);
     rosters.forget_unneeded(|_, _| false);
     assert!(rosters.is_empty());
+}
+
+/// Seen failing when a request that was given up called nobody, and when one with another spacing was followed: a
+/// confirmation waited for the distance that decisions keep.
+#[tokio::test(start_paused = true)]
+async fn those_that_wait_for_a_list_together_are_called_when_the_request_of_the_first_has_ended() {
+    let world = World::new(vec![]);
+    let called = Arc::new(Mutex::new(Vec::new()));
+    let wait = |name: &'static str, urgency, spacing| {
+        let called = called.clone();
+        world.roster.wait(urgency, spacing, move || called.lock().push(name))
+    };
+    let first = wait("first", Urgency::Grant, SPACING);
+    assert!(matches!(first, Wait::Requests(_)));
+    let followers = [wait("second", Urgency::Grant, SPACING), wait("third", Urgency::Grant, SPACING)];
+    assert!(followers.iter().all(|wait| matches!(wait, Wait::Follows(_))));
+    drop(wait("given up", Urgency::Grant, SPACING));
+    let others = [wait("urgent", Urgency::Revoke, SPACING), wait("sooner", Urgency::Grant, Duration::ZERO)];
+    assert!(others.iter().all(|wait| matches!(wait, Wait::Requests(_))));
+    assert_eq!(*called.lock(), [""; 0]);
+    drop(first);
+    assert_eq!(*called.lock(), ["second", "third"]);
+    let next = wait("next", Urgency::Grant, SPACING);
+    assert!(matches!(next, Wait::Requests(_)), "the first request has ended");
+    let late = wait("late", Urgency::Grant, SPACING);
+    drop(followers);
+    drop(next);
+    assert_eq!(*called.lock(), ["second", "third", "late"]);
+    drop((late, others));
+    assert!(world.roster.waits.lock().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_outcome_of_anothers_request_counts_if_it_is_recent_enough() {
+    let failure = Error::Unreachable { message: "no".to_owned(), effect: Effect::None };
+    let world = World::new(vec![Err(failure.clone()), Ok(listing("a"))]);
+    let outcome = |not_before, asked| world.roster.outcome("s", not_before, asked);
+    let asked = Instant::now();
+    assert_eq!(outcome(asked, asked), None, "nothing was requested");
+    let _ = world.observe(Duration::ZERO, Some(asked)).await;
+    assert_eq!(outcome(asked, asked), Some(Err(failure)));
+    tokio::time::sleep(AFTER_FAILURE).await;
+    assert_eq!(outcome(asked, Instant::now()), None, "it failed before that was asked");
+    let began = Instant::now();
+    world.observe(Duration::ZERO, Some(began)).await.unwrap();
+    assert_eq!(outcome(began, asked), Some(Ok(())));
+    assert_eq!(outcome(began + LIST, asked), None, "the list began earlier");
 }

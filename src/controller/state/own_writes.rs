@@ -113,6 +113,13 @@ impl OwnWrites {
         is_own
     }
 
+    /// Whether an object, as the watch has shown it, includes all of the operator's own writes to it.
+    pub fn is_shown(&self, object: &ObjectMeta) -> bool {
+        let written = self.0.lock();
+        let own = object.uid.as_ref().and_then(|uid| written.get(uid));
+        own.and_then(|own| own.made.last()).is_none_or(|last| *last <= revision(object))
+    }
+
     /// Takes in an object as the watch shows it, and includes its pending grants in its status. `acts`: this replica acts;
     /// until then, another one may have written the object.
     ///
@@ -349,6 +356,19 @@ mod tests {
             "status": {"managedRoles": roles(managed)},
         }))
         .unwrap()
+    }
+
+    /// Seen failing when a check right after a write compared its result with the status from before that write: the
+    /// provider stayed not ready until the next check.
+    #[test]
+    fn an_object_is_shown_when_the_watch_has_shown_the_last_write_to_it() {
+        let written = OwnWrites::default();
+        assert!(written.is_shown(&version(4)));
+        written.begins(UID);
+        written.ended(UID, Some(&version(7)));
+        assert!(!written.is_shown(&version(4)));
+        assert!(written.is_own(&version(7)));
+        assert!(written.is_shown(&version(7)) && written.is_shown(&version(9)));
     }
 
     fn roles(object: &ProjectMembership) -> Vec<String> {

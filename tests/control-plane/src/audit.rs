@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -89,8 +89,20 @@ impl Audit {
     ///
     /// [`Error::Io`] if the log can't be read.
     pub fn mark(&self) -> Result<Mark, Error> {
-        let length = self.path.metadata().doing(|| self.doing())?.len();
-        Ok(Mark(length))
+        let mut file = File::open(&self.path).doing(|| self.doing())?;
+        let mut end = file.seek(SeekFrom::End(0)).doing(|| self.doing())?;
+        let mut part = [0; 4096];
+        // A line that is just being written belongs to what follows.
+        while end > 0 {
+            let length = end.min(4096) as usize;
+            file.seek(SeekFrom::Start(end - length as u64)).doing(|| self.doing())?;
+            file.read_exact(&mut part[..length]).doing(|| self.doing())?;
+            if let Some(newline) = part[..length].iter().rposition(|byte| *byte == b'\n') {
+                return Ok(Mark(end - (length - newline - 1) as u64));
+            }
+            end -= length as u64;
+        }
+        Ok(Mark(0))
     }
 
     /// How many requests since `mark` are as `filter` says.

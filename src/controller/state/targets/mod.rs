@@ -24,7 +24,7 @@ use crate::core::snapshot::ready;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Unit {
     /// All declarations of a target through one provider object.
-    Target(DeclaringProvider, TargetKey),
+    Target(Arc<DeclaringProvider>, Arc<TargetKey>),
     /// One object, by its namespace and name: a name in it is not resolved yet, or its target has too many declarations.
     Object(DeclarationKey),
     /// The check of a provider object.
@@ -80,10 +80,9 @@ impl TargetKey {
 impl std::fmt::Display for Unit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Target(
-                DeclaringProvider { provider, .. },
-                TargetKey { project_id, grant_id, subject_kind, subject_id },
-            ) => {
+            Self::Target(through, target) => {
+                let DeclaringProvider { provider, .. } = &**through;
+                let TargetKey { project_id, grant_id, subject_kind, subject_id } = &**target;
                 let grant = grant_id.as_deref().unwrap_or_default();
                 write!(f, "Target/{provider}/{project_id}/{grant}/{subject_kind:?}/{subject_id}")
             }
@@ -114,14 +113,14 @@ pub struct Targets {
 
 #[derive(Debug, Default)]
 struct Index {
-    objects: HashMap<TargetKey, Vec<TargetEntry>>,
+    objects: HashMap<Arc<TargetKey>, Vec<TargetEntry>>,
     seen: HashMap<DeclarationKey, IndexedObject>,
 }
 
 /// What is known of a target through one provider object. It is dropped with the last declaration.
 #[derive(Debug)]
 struct TargetEntry {
-    through: DeclaringProvider,
+    through: Arc<DeclaringProvider>,
     places: Places,
     remembered: Arc<Mutex<TargetMemory>>,
 }
@@ -132,8 +131,8 @@ type InviteLockKey = (String, String, String);
 #[derive(Debug, PartialEq, Eq)]
 struct IndexedObject {
     uid: String,
-    target: Option<TargetKey>,
-    through: DeclaringProvider,
+    target: Option<Arc<TargetKey>>,
+    through: Arc<DeclaringProvider>,
     fingerprint: u64,
     created: Timestamp,
     holds_access: bool,
@@ -302,7 +301,7 @@ impl Targets {
 }
 
 impl Index {
-    fn entry(&self, through: &DeclaringProvider, target: &TargetKey) -> Option<&TargetEntry> {
+    fn entry(&self, through: &Arc<DeclaringProvider>, target: &Arc<TargetKey>) -> Option<&TargetEntry> {
         self.objects.get(target)?.iter().find(|entry| entry.through == *through)
     }
 
@@ -337,9 +336,17 @@ impl Index {
         let (key, uid) = (key_of(object), object.uid().unwrap_or_default());
         let known = self.seen.get(&key);
         let same = known.filter(|known| known.uid == uid);
+        let target = TargetKey::of(object, &self.pinned(object)).map(Arc::new);
+        let through = Arc::new(DeclaringProvider::of(object));
+        // There are thousands of both: equal values share their memory.
+        let is_same = |known: &&IndexedObject| (&known.target, &known.through) == (&target, &through);
+        let (target, through) = match known.filter(is_same) {
+            Some(known) => (known.target.clone(), known.through.clone()),
+            None => (target, through),
+        };
         let mut seen = IndexedObject {
-            target: TargetKey::of(object, &self.pinned(object)),
-            through: DeclaringProvider::of(object),
+            target,
+            through,
             fingerprint: fingerprint_of(object),
             created: object.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |created| created.0),
             holds_access,
@@ -403,8 +410,8 @@ impl Index {
     /// Changes the places of a target. Returns the other units for which a pass is due.
     fn changed(
         &mut self,
-        target: &TargetKey,
-        through: &DeclaringProvider,
+        target: &Arc<TargetKey>,
+        through: &Arc<DeclaringProvider>,
         key: &DeclarationKey,
         is_new: bool,
         change: impl FnOnce(&mut Places),
@@ -435,7 +442,7 @@ impl Index {
         due
     }
 
-    fn rivals(&self, through: &DeclaringProvider, target: &TargetKey) -> impl Iterator<Item = Unit> {
+    fn rivals(&self, through: &Arc<DeclaringProvider>, target: &Arc<TargetKey>) -> impl Iterator<Item = Unit> {
         let units = self.objects.get(target).into_iter().flatten().map(|entry| &entry.through);
         units.filter(move |other| *other != through).map(move |other| Unit::Target(other.clone(), target.clone()))
     }

@@ -1,6 +1,7 @@
 //! What the index shows of all objects at once, without decoding them.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use kube::runtime::reflector::ObjectRef;
 
@@ -14,14 +15,15 @@ impl Targets {
     /// The projects, project grants and kinds of subjects of all declarations; ids are in lower case.
     pub fn projects(&self) -> HashSet<(String, Option<String>, SubjectKind)> {
         let index = self.entries.lock();
-        let project = |target: &TargetKey| (target.project_id.clone(), target.grant_id.clone(), target.subject_kind);
+        let project =
+            |target: &Arc<TargetKey>| (target.project_id.clone(), target.grant_id.clone(), target.subject_kind);
         index.objects.keys().map(project).collect()
     }
 
     /// The ids of all projects, project grants and subjects of all declarations, in lower case.
     pub fn ids(&self) -> HashSet<String> {
         let index = self.entries.lock();
-        let ids = |target: &TargetKey| {
+        let ids = |target: &Arc<TargetKey>| {
             let grant = target.grant_id.as_ref().map(|grant| grant.to_ascii_lowercase());
             [Some(target.project_id.clone()), Some(target.subject_id.clone()), grant].into_iter().flatten()
         };
