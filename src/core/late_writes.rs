@@ -59,15 +59,18 @@ impl LateWrites {
         let new: Vec<&Declaration> = declarations().filter(|d| known.iter().all(|uid| uid != d.uid())).collect();
         let granted_for = new.iter().filter_map(|declaration| left_by_predecessor(&declaration.object, now)).max();
         // A removal sends the other roles again.
-        let is_removed_from = |declaration: &Declaration| goes(declaration, now).next().is_some();
+        let is_removed_from = |declaration: &Declaration| goes(declaration, snapshot).next().is_some();
         if granted_for.is_some() || new.iter().any(|declaration| is_removed_from(declaration)) {
             let until = snapshot.at + granted_for.unwrap_or(LATEST);
             // A write sends the roles of all declarations.
             for declaration in declarations() {
-                let removed: Vec<&str> = goes(declaration, now).filter(|_| granted_for.is_none()).collect();
+                let removed: Vec<&str> = goes(declaration, snapshot).filter(|_| granted_for.is_none()).collect();
                 let recorded = recorded(declaration).map(|recorded| &recorded.role);
                 let sent = recorded.filter(|role| !removed.contains(&role.as_str())).cloned();
-                self.until.extend(sent.map(|role| (role, until)));
+                for role in sent {
+                    let known = self.until.entry(role).or_insert(until);
+                    *known = until.max(*known);
+                }
             }
         }
         self.earlier = EarlierProcess::Included(since, declarations().map(|d| d.uid().to_owned()).collect());
@@ -138,10 +141,14 @@ fn recorded(declaration: &Declaration) -> impl Iterator<Item = &ManagedRole> {
     declaration.object.status.iter().flat_map(|status| &status.managed_roles)
 }
 
-/// The recorded roles that the declaration does not keep.
-fn goes(declaration: &Declaration, now: Timestamp) -> impl Iterator<Item = &str> {
+/// The recorded roles that the declaration does not keep. Those that the operator adds to the declared ones are no sign
+/// that a removal is in progress.
+fn goes<'a>(declaration: &'a Declaration, snapshot: &Snapshot) -> impl Iterator<Item = &'a str> {
+    let (now, capabilities) = (snapshot.now, snapshot.provider.capabilities);
     let has_ended = move |role: &ManagedRole| role.expiration_time.is_some_and(|end| end <= now);
     let declares = |role: &ManagedRole| declaration.object.spec.roles.iter().any(|grant| grant.role == role.role);
-    let goes = move |role: &&ManagedRole| declaration.is_leaving() || has_ended(role) || !declares(role);
+    let is_added = move |role: &ManagedRole| capabilities.added_roles().any(|added| added == role.role);
+    let goes =
+        move |role: &&ManagedRole| declaration.is_leaving() || has_ended(role) || !declares(role) && !is_added(role);
     recorded(declaration).filter(goes).map(|role| role.role.as_str())
 }

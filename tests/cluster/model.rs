@@ -124,7 +124,7 @@ impl Server {
         let text = match self {
             Self::Real(client) => {
                 let uri = format!(
-                    "/{MEMBERSHIPS}/namespaces/{namespace}/projectmemberships?watch=true&resourceVersion={after}&timeoutSeconds=2"
+                    "/{MEMBERSHIPS}/namespaces/{namespace}/projectmemberships?watch=true&resourceVersion={after}&timeoutSeconds=10"
                 );
                 let answer = client.send(Request::get(uri).body(Body::empty()).unwrap()).await.unwrap();
                 String::from_utf8(answer.into_body().collect_bytes().await.unwrap().to_vec()).unwrap()
