@@ -2,8 +2,11 @@
 //! events of a watch, but for times, uids and the numbers of resourceVersions.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::http::{Method, Request, header};
+use http_body_util::BodyExt;
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -120,35 +123,61 @@ impl Server {
     }
 
     /// The events of a namespace's memberships after a resourceVersion.
-    async fn events(&self, namespace: &str, after: &str) -> Vec<Value> {
-        let text = match self {
+    /// Begins to watch a namespace. The real server keeps few events for a watch that begins later. Returns the lines of
+    /// events so far.
+    async fn watch(&self, namespace: &str, after: &str) -> Lines {
+        match self {
             Self::Real(client) => {
                 let uri = format!(
-                    "/{MEMBERSHIPS}/namespaces/{namespace}/projectmemberships?watch=true&resourceVersion={after}&timeoutSeconds=10"
+                    "/{MEMBERSHIPS}/namespaces/{namespace}/projectmemberships?watch=true&resourceVersion={after}&timeoutSeconds=600"
                 );
                 let answer = client.send(Request::get(uri).body(Body::empty()).unwrap()).await.unwrap();
-                String::from_utf8(answer.into_body().collect_bytes().await.unwrap().to_vec()).unwrap()
+                let shown = Arc::new(Mutex::new(Vec::new()));
+                let (into, mut body) = (shown.clone(), answer.into_body());
+                tokio::spawn(async move {
+                    while let Some(Ok(frame)) = body.frame().await {
+                        into.lock().unwrap().extend_from_slice(frame.data_ref().unwrap());
+                    }
+                });
+                let text = move || String::from_utf8(shown.lock().unwrap().clone()).unwrap();
+                Box::new(text)
             }
             Self::Model(server) => {
-                let changes = server.changes("projectmemberships", Some(namespace), after.parse().unwrap()).unwrap();
-                changes.iter().map(line).collect()
+                let (server, namespace, after) = (server.clone(), namespace.to_owned(), after.parse().unwrap());
+                let changes = move || server.changes("projectmemberships", Some(&namespace), after).unwrap();
+                Box::new(move || changes().iter().map(line).collect())
             }
-        };
-        let event = |line: &str| {
-            let mut event: Value = serde_json::from_str(line).unwrap();
-            neutral(&mut event["object"]);
-            event
-        };
-        let mut last: BTreeMap<String, Value> = BTreeMap::new();
-        let mut events: Vec<Value> = text.lines().map(event).collect();
-        // As above: what changes nothing but managedFields.
-        events.retain(|event| {
-            last.insert(event["object"]["metadata"]["name"].to_string(), event["object"].clone()).as_ref()
-                != Some(&event["object"])
-                || event["type"] != "MODIFIED"
-        });
-        events
+        }
     }
+}
+
+/// The lines of a watch so far.
+type Lines = Box<dyn Fn() -> String>;
+
+/// The events of a watch, when no more come.
+async fn events(lines: &Lines) -> Vec<Value> {
+    let mut text = lines();
+    loop {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let before = std::mem::replace(&mut text, lines());
+        if text == before {
+            break;
+        }
+    }
+    let event = |line: &str| {
+        let mut event: Value = serde_json::from_str(line).unwrap();
+        neutral(&mut event["object"]);
+        event
+    };
+    let mut last: BTreeMap<String, Value> = BTreeMap::new();
+    let mut events: Vec<Value> = text.lines().map(event).collect();
+    // As above: what changes nothing but managedFields.
+    events.retain(|event| {
+        last.insert(event["object"]["metadata"]["name"].to_string(), event["object"].clone()).as_ref()
+            != Some(&event["object"])
+            || event["type"] != "MODIFIED"
+    });
+    events
 }
 
 /// Takes out what two servers can't have in common.
@@ -269,13 +298,14 @@ async fn the_simulated_api_server_responds_and_notifies_like_the_real_one() {
         let list = format!("{MEMBERSHIPS}/namespaces/{}/projectmemberships", ns.name);
         let (_, before) = real.server.answer(&Method::GET, &list, &json!({})).await;
         let before = before["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+        let watches = (real.server.watch(&ns.name, &before).await, model.server.watch(&ns.name, "0").await);
         let mut rng = Rng::new(SEED, 0);
         for number in 0..REQUESTS {
             let asked = next(&mut rng, &ns.name);
             let (expected, there) = (real.asked(&asked).await, model.asked(&asked).await);
             assert!(there == expected, "request {number}: {asked:?}\n  real:  {expected}\n  model: {there}");
         }
-        let (expected, there) = (real.server.events(&ns.name, &before).await, model.server.events(&ns.name, "0").await);
+        let (expected, there) = (events(&watches.0).await, events(&watches.1).await);
         assert!(expected.len() > REQUESTS / 10, "the watch shows little: {}", expected.len());
         for (number, (expected, there)) in expected.iter().zip(&there).enumerate() {
             assert!(there == expected, "event {number}\n  real:  {expected}\n  model: {there}");
