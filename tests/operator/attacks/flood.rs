@@ -21,8 +21,9 @@ fn flood() -> usize {
     std::env::var("FLOOD").ok().and_then(|number| number.parse().ok()).unwrap_or(1_000)
 }
 
-/// The longest that another object may wait: on a machine of two cores that also builds.
-const SECONDS: Duration = Duration::from_secs(20);
+/// The longest that another object may wait, while other tests use the same two cores. (That it does not wait for the end
+/// of the flood is asserted by what is left of the flood, on a machine of any speed.)
+const SECONDS: Duration = Duration::from_secs(30);
 
 /// The number of these subjects without roles.
 fn waiting(subjects: &[Subject]) -> usize {
