@@ -8,7 +8,6 @@ mod structure;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use membership_operator::api::provider::Limits;
@@ -20,6 +19,7 @@ use membership_operator::core::layers::{Layer, Phase, record_after};
 use membership_operator::core::member::{Change, Entry, Member, Project, Target, Term};
 use membership_operator::core::plan::{PlanInputs, plan, shown};
 use membership_operator::core::policy::admit;
+use membership_operator::core::step::Spacing;
 use membership_operator::provider::http::{Client, Endpoint, Policy};
 use membership_operator::provider::quota::{EndpointQuota, Permit, Quota, RequestKind, Urgency};
 use membership_operator::provider::{Backend, Error, Provider};
@@ -91,7 +91,7 @@ impl World {
     /// What a list that begins now shows.
     async fn observe(&self) -> Result<Option<Member>, Error> {
         let asker =
-            ListCaller { quota: &self.quota, urgency: Urgency::Grant, namespace: "team-a", spacing: Duration::ZERO };
+            ListCaller { quota: &self.quota, urgency: Urgency::Grant, namespace: "team-a", spacing: Spacing::NONE };
         let observed = self.roster.observe(&self.provider, asker, &self.target.subject_id, Some(Instant::now())).await;
         Ok(observed?.member)
     }

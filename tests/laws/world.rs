@@ -221,7 +221,7 @@ impl World {
             return;
         }
         if let Some(began) = self.roster.began() {
-            self.advance((began + spacing).saturating_duration_since(self.at));
+            self.advance((began + spacing.after(0)).saturating_duration_since(self.at));
         }
         let at = self.at;
         let outcome = match self.roster.sighting(Some(not_before)) {

@@ -22,7 +22,7 @@ use crate::core::memory::Memory;
 use crate::core::policy::resync::Resync;
 use crate::core::report::reports;
 use crate::core::snapshot::{ProviderView, Snapshot};
-use crate::core::step::{self, Observe, Step};
+use crate::core::step::{self, Observe, Spacing, Step};
 use crate::core::write::{PlannedWrite, WritePurpose};
 use crate::provider::http::Endpoint;
 use crate::provider::quota::{EndpointQuota, Permit, Quota, RequestKind, Urgency};
@@ -204,7 +204,7 @@ impl Driver {
                 }
                 (Step::Observe(Observe { not_before, urgency, .. }), _) => {
                     sleep_until(not_before.into()).await;
-                    let asker = ListCaller { quota: &self.quota, urgency, namespace: NAME, spacing: Duration::ZERO };
+                    let asker = ListCaller { quota: &self.quota, urgency, namespace: NAME, spacing: Spacing::NONE };
                     let list = roster.observe(&*self.provider, asker, &target.subject_id, Some(not_before.into()));
                     memory.listed(not_before, self.timed(MeasuredRequest::List, list).await.map(drop));
                 }

@@ -21,12 +21,16 @@ use crate::core::error::Effect;
 use crate::core::member::{Member, Project};
 use crate::core::precedence::Evidence;
 use crate::core::snapshot::Observation;
+use crate::core::step::Spacing;
 use crate::provider::quota::{Permit, Quota, RequestKind};
 use crate::provider::{Error, Listing, Provider, Urgency};
 use crate::telemetry::liveness::waiting;
 
 /// How soon after a failed list the next one may begin: earlier requests get the same error.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// A list that begins within this time follows the last one closely: twice the longest time between lists that confirm.
+const CLOSE: Duration = Duration::from_secs(4);
 
 /// The caller that requests a list, and how urgently.
 #[derive(Clone, Copy)]
@@ -38,7 +42,7 @@ pub struct ListCaller<'a> {
     /// The namespace to which the request is charged.
     pub namespace: &'a str,
     /// How long after the last list began the next one may begin, so that one list confirms many writes.
-    pub spacing: Duration,
+    pub spacing: Spacing,
 }
 
 /// The members of one kind of one project.
@@ -70,6 +74,8 @@ struct State {
 struct LastList {
     began: Instant,
     partial: bool,
+    /// How many lists before it followed each other closely.
+    in_a_row: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -87,6 +93,11 @@ impl Roster {
     /// When the list that it contains began; `None`: it has not been listed.
     pub fn began(&self) -> Option<Instant> {
         self.state.lock().listed.map(|listed| listed.began)
+    }
+
+    /// When the next list may begin; `None`: there was none.
+    fn next(&self, spacing: Spacing) -> Option<Instant> {
+        self.state.lock().listed.map(|listed| listed.began + spacing.after(listed.in_a_row))
     }
 
     /// What its requests have shown about the credential's permissions. A transient failure shows nothing.
@@ -127,8 +138,8 @@ impl Roster {
             if let Some(observation) = self.observation_since(subject_id, not_before) {
                 return observation;
             }
-            if let Some(began) = self.began() {
-                tokio::time::sleep_until(began + asker.spacing).await;
+            if let Some(next) = self.next(asker.spacing) {
+                tokio::time::sleep_until(next).await;
             }
             let _one = waiting(self.listing[asker.urgency.level()].lock()).await;
             if let Some(observation) = self.observation_since(subject_id, not_before) {
@@ -137,7 +148,7 @@ impl Roster {
             if let Some(error) = self.recent_failure(asked) {
                 return Err(error);
             }
-            if self.began().is_some_and(|began| Instant::now() < began + asker.spacing) {
+            if self.next(asker.spacing).is_some_and(|next| Instant::now() < next) {
                 // Another list began while this request waited for the lock.
                 continue;
             }
@@ -240,7 +251,9 @@ impl State {
             return;
         }
         self.rows = listing.members.into_iter().map(|member| (member.subject_id.clone(), member)).collect();
-        self.listed = Some(LastList { began, partial: listing.partial });
+        let last = self.listed.filter(|last| began < last.began + CLOSE);
+        let in_a_row = last.map_or(0, |last| last.in_a_row.saturating_add(1));
+        self.listed = Some(LastList { began, partial: listing.partial, in_a_row });
         self.failed = None;
         self.written.retain(|_, written| written.ended > began);
         self.doubts.retain(|_, doubt| *doubt > began);

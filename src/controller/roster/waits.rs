@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Roster;
+use crate::core::step::Spacing;
 use crate::provider::Urgency;
 
 /// The targets that wait for lists of a project.
@@ -25,7 +25,7 @@ impl Waits {
 }
 
 /// The level of the urgency, and the minimum time since the last list.
-type WaitKey = (usize, Duration);
+type WaitKey = (usize, Spacing);
 
 /// What is called when the request has ended.
 type Ended = Box<dyn FnOnce() + Send>;
@@ -54,7 +54,7 @@ pub struct Follower {
 impl Roster {
     /// Begins to wait for a list of this urgency, that far from the last one. `ended` is called when the request of another
     /// target has ended, successful or not.
-    pub fn wait(self: &Arc<Self>, urgency: Urgency, spacing: Duration, ended: impl FnOnce() + Send + 'static) -> Wait {
+    pub fn wait(self: &Arc<Self>, urgency: Urgency, spacing: Spacing, ended: impl FnOnce() + Send + 'static) -> Wait {
         let key = (urgency.level(), spacing);
         let mut waits = self.waits.lock();
         waits.last += 1;

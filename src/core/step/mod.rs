@@ -63,11 +63,36 @@ pub struct Observe {
     /// The list begins no earlier than this.
     pub not_before: Instant,
     /// The minimum time since the last list of the project.
-    pub spacing: Duration,
+    pub spacing: Spacing,
     /// How urgent it is.
     pub urgency: Urgency,
     /// Why it is needed.
     pub need: ListReason,
+}
+
+/// The minimum time between two lists of a project. It grows while lists follow each other closely, so that the writes of
+/// a burst are confirmed together and a single write soon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spacing {
+    /// The time between the first two lists.
+    pub first: Duration,
+    /// The longest time.
+    pub longest: Duration,
+}
+
+impl Spacing {
+    /// No minimum.
+    pub const NONE: Self = Self::always(Duration::ZERO);
+
+    /// The same time between all lists.
+    pub const fn always(time: Duration) -> Self {
+        Self { first: time, longest: time }
+    }
+
+    /// The time from a list to the next one; `in_a_row`: how many lists before it followed each other closely.
+    pub fn after(self, in_a_row: u32) -> Duration {
+        self.first.saturating_mul(in_a_row.saturating_add(1)).min(self.longest)
+    }
 }
 
 /// The next step, with the quota share of its requests.

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Observe, PassEnd, PassOutcome, REPAIRS, Release, Step, needs_observation, unconfirmed, urgency, view};
+use super::{
+    Observe, PassEnd, PassOutcome, REPAIRS, Release, Spacing, Step, needs_observation, unconfirmed, urgency, view,
+};
 use crate::core::changes::{self, PriorState};
 use crate::core::clocks::{self, Agreement};
 use crate::core::error::Error;
@@ -26,9 +28,10 @@ const FRESH: Duration = Duration::from_secs(5);
 /// How late an end is before it no longer waits for the record of what is granted at the same time.
 const LATE: SignedDuration = SignedDuration::from_secs(1);
 /// Minimum time between two lists of a project when the next one is needed to decide about new declarations.
-const DECISION_SPACING: Duration = Duration::from_secs(1);
-/// Minimum time between two lists of a project when the next one only confirms writes.
-const CONFIRM_SPACING: Duration = Duration::from_millis(250);
+const DECISION_SPACING: Spacing = Spacing::always(Duration::from_secs(1));
+/// Minimum time between two lists of a project when the next one only confirms writes: a fourth of a second for a single
+/// write, so that it is reported soon, and up to two seconds in a burst, of which fewer lists confirm all writes.
+const CONFIRM_SPACING: Spacing = Spacing { first: Duration::from_millis(250), longest: Duration::from_secs(2) };
 
 /// What follows from a snapshot, an observation and the memory.
 pub struct Situation<'a> {
@@ -186,7 +189,7 @@ impl<'a> Situation<'a> {
     /// The list that is needed before anything is decided.
     fn observation_needed(&self) -> Option<Observe> {
         let (memory, now) = (self.memory, self.snapshot.at);
-        let began = memory.attempt.began.unwrap_or(now);
+        let began = memory.began.unwrap_or(now);
         let requested = memory.requested.iter().map(|known| known.since).max();
         // An observation may be as old as drift may remain, and no older than a request to reconcile.
         let oldest = began.checked_sub(self.snapshot.interval()).max(requested).max(memory.required);
@@ -195,20 +198,20 @@ impl<'a> Situation<'a> {
         let oldest = oldest.max(late_write);
         let Some(observation) = self.observation.filter(|known| oldest.is_none_or(|oldest| known.listed >= oldest))
         else {
-            return Some(self.observe(oldest.unwrap_or(began), Duration::ZERO, ListReason::Age));
+            return Some(self.observe(oldest.unwrap_or(began), Spacing::NONE, ListReason::Age));
         };
         let undecided = memory.undecided.iter().map(|known| known.since).max();
         if let Some(undecided) = undecided.filter(|since| observation.as_of < *since)
             && !self.creates()
         {
             // Many declarations that arrive together are decided on few lists.
-            let spacing = if self.plan.revokes() { Duration::ZERO } else { DECISION_SPACING };
+            let spacing = if self.plan.revokes() { Spacing::NONE } else { DECISION_SPACING };
             return Some(self.observe(undecided, spacing, ListReason::Decision));
         }
         self.needs_clock().then(|| self.observe(now, DECISION_SPACING, ListReason::Clock))
     }
 
-    fn observe(&self, not_before: Instant, spacing: Duration, need: ListReason) -> Observe {
+    fn observe(&self, not_before: Instant, spacing: Spacing, need: ListReason) -> Observe {
         Observe { not_before, spacing, urgency: self.urgency(), need }
     }
 
@@ -285,7 +288,7 @@ impl<'a> Situation<'a> {
         if (plan.needs_fresh() || is_governed)
             && let Some(not_before) = self.fresh_since(attempt.planned)
         {
-            return Step::Observe(self.observe(not_before, Duration::ZERO, ListReason::Fresh));
+            return Step::Observe(self.observe(not_before, Spacing::NONE, ListReason::Fresh));
         }
         // The same change was refused twice because the member differs, although a list in between shows the row: the
         // provider lost a removal before.
@@ -330,7 +333,7 @@ impl<'a> Situation<'a> {
         };
         // The change that is sent includes other writers' entries as the list shows them.
         if let Some(not_before) = self.fresh_since(Some(refusal.at)) {
-            return Step::Observe(self.observe(not_before, Duration::ZERO, ListReason::Age));
+            return Step::Observe(self.observe(not_before, Spacing::NONE, ListReason::Age));
         }
         self.apply(fallback.clone(), WritePurpose::Fallback { index }, self.plan.urgency_of_removals())
     }

@@ -21,7 +21,9 @@ use crate::targets::Target;
 
 /// The operator confirms the writes of this time, in seconds, with one list of a project (docs/design.md, "Observing the
 /// provider").
-const CONFIRM_INTERVAL: f64 = 0.25;
+const CONFIRM_INTERVAL: f64 = 2.0;
+/// The lists of a project until its interval has grown to that.
+const UNTIL_GROWN: f64 = 8.0;
 
 /// What one arrival cost.
 pub struct Arrived {
@@ -77,7 +79,7 @@ impl Arrived {
             self.counts.lists, self.counts.listed, self.counts.most_lists
         );
         found.add_with(row, "lists per project", self.counts.lists_per_project(), "", note);
-        let allowed = 1.0 + (shares.all / CONFIRM_INTERVAL).ceil();
+        let allowed = 1.0 + UNTIL_GROWN + (shares.all / CONFIRM_INTERVAL).ceil();
         let beyond = (number(self.counts.most_lists) - allowed).max(0.0);
         found.add(row, "lists beyond one per project and confirm interval", beyond, "");
         found.add_with(
