@@ -28,14 +28,14 @@ pub struct Connection {
     /// The provider object.
     pub key: ProviderKey,
     /// The provider object's uid.
-    pub uid: String,
+    pub uid: Arc<str>,
     /// The provider object as it was when the connection was created, with its rules.
     pub object: Arc<dyn ProviderObject>,
     /// When the provider object was created: of two provider objects of one kind on one target, the older takes
     /// precedence.
     pub created: Option<Timestamp>,
     /// The server's normalised URL.
-    pub endpoint: String,
+    pub endpoint: Arc<str>,
     /// The kind of server, with the facts about it that a membership depends on.
     pub server: ServerKind,
     /// The client.
@@ -173,7 +173,7 @@ impl Connections {
     /// Whether a provider object has a connection to this endpoint.
     pub fn leads_to(&self, key: &ProviderKey, endpoint: &str) -> bool {
         let connection = self.get(key).and_then(ConnectionState::usable);
-        connection.is_some_and(|connection| connection.endpoint == endpoint)
+        connection.is_some_and(|connection| &*connection.endpoint == endpoint)
     }
 
     /// Drops a provider object that was deleted. Its connection is kept for the ends and revocations of memberships that
@@ -182,14 +182,14 @@ impl Connections {
         let entry = self.entries.lock().remove(key);
         // Not the newest connection, which may not be verified yet.
         if let Some(connection) = entry.and_then(|entry| entry.state).and_then(ConnectionState::usable) {
-            let endpoint = connection.endpoint.clone();
+            let endpoint = connection.endpoint.to_string();
             self.retired.lock().insert((key.clone(), endpoint), (connection, Instant::now()));
         }
     }
 
     /// Drops the connection of this name if it belongs to another object than the one with this uid.
     pub fn forget_others(&self, key: &ProviderKey, uid: &str) {
-        let is_other = |entry: &ProviderEntry| entry.newest.as_ref().is_some_and(|(_, newest)| newest.uid != uid);
+        let is_other = |entry: &ProviderEntry| entry.newest.as_ref().is_some_and(|(_, newest)| &*newest.uid != uid);
         let other = self.entries.lock().get(key).is_some_and(is_other);
         if other {
             self.forget(key);

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::connections::Connections;
 use super::provider_key::ProviderKey;
@@ -31,7 +32,7 @@ use crate::core::snapshot::{is_finalized, urgency_of};
 use crate::provider::http;
 use crate::provider::quota::Quota;
 use crate::telemetry::liveness::Passes;
-use crate::telemetry::{Metrics, Readiness};
+use crate::telemetry::{Backlog, Metrics, Readiness};
 
 /// What a pass needs.
 pub struct Context {
@@ -72,7 +73,7 @@ pub struct Context {
     pub listing: AtomicBool,
     /// Which target or provider object is worked on next.
     pub queue: Queue<Arc<Unit>, TicketResult>,
-    /// Which passes are due.
+    /// The running passes.
     pub passes: Passes,
     /// Whether this replica acts and its caches are filled, or is on standby and could begin to act.
     pub readiness: Readiness,
@@ -198,7 +199,16 @@ impl Context {
 
     /// Requests a pass.
     pub fn wake_unit(&self, unit: Unit, urgency: Urgency) {
-        self.passes.asked(&unit.to_string());
         self.queue.wake(&Arc::new(unit), urgency);
+    }
+}
+
+impl Backlog for Context {
+    fn oldest_due(&self, now: Instant) -> Duration {
+        self.queue.oldest_due(now)
+    }
+
+    fn unstarted(&self, now: Instant) -> Option<(String, Duration)> {
+        self.queue.unstarted(now).map(|(unit, late)| (unit.to_string(), late))
     }
 }

@@ -242,10 +242,10 @@ async fn connect(
     let connection = Arc::new(Connection {
         number: ctx.connections.next_number(),
         key: key.clone(),
-        uid: object.uid().to_owned(),
+        uid: object.uid().into(),
         object: object.clone(),
         created: object.metadata().creation_timestamp.as_ref().map(|time| time.0),
-        endpoint: endpoint.as_str().to_owned(),
+        endpoint: endpoint.as_str().into(),
         server,
         provider,
         quota,

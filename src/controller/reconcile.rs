@@ -92,7 +92,7 @@ async fn steps(
             let Some((object, _)) = unresolved.first() else { return Ok(NextPass::until_woken()) };
             let payer = object.namespace().unwrap_or_default();
             if !take_slot(ctx, &mut slot, SlotKind::Write, &payer) {
-                return Ok(until_slot(ctx, unit, SlotKind::Write, payer, NextPass::until_woken()));
+                return Ok(until_slot(ctx, SlotKind::Write, payer, NextPass::until_woken()));
             }
             return Box::pin(report::unresolved(ctx, unresolved)).await;
         };
@@ -105,7 +105,7 @@ async fn steps(
         {
             // What was done is reported, also while the operator is being stopped.
             let is_unfinished = matches!(step, Step::Report(_));
-            return Ok(NextPass { is_unfinished, ..until_slot(ctx, unit, kind, payer, pause) });
+            return Ok(NextPass { is_unfinished, ..until_slot(ctx, kind, payer, pause) });
         }
         // A permit that a former step waited for may not be needed any more.
         let wanted = wanted_permit(&step);
@@ -116,18 +116,18 @@ async fn steps(
             }
             (Step::Observe(observe), _) => {
                 let pause = pause.or_earlier(report::long_wait(ctx, unit, &taken, observe.urgency).await);
-                return Ok(until_listed(ctx, unit, taken, observe, payer, pause));
+                return Ok(until_listed(taken, observe, payer, pause));
             }
             (Step::Apply(apply), None) => {
                 let pause = pause.or_earlier(report::long_wait(ctx, unit, &taken, apply.urgency).await);
-                return Ok(until_permitted(ctx, unit, &taken, RequestKind::Write, apply.urgency, payer, pause));
+                return Ok(until_permitted(&taken, RequestKind::Write, apply.urgency, payer, pause));
             }
             (Step::Apply(apply), Some(permit)) => {
                 let sending = apply::send(ctx, unit, &taken, permit, *apply);
                 Box::pin(report::while_slow(ctx, unit, &taken, sending)).await;
             }
             (Step::Explain(urgency), None) => {
-                return Ok(until_permitted(ctx, unit, &taken, RequestKind::Read, urgency, payer, pause));
+                return Ok(until_permitted(&taken, RequestKind::Read, urgency, payer, pause));
             }
             (Step::Explain(_), Some(permit)) => Box::pin(apply::explain(ctx, unit, &taken, permit)).await,
             (Step::Report(outcome), _) => {
@@ -191,8 +191,6 @@ fn decide(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot) -> (Option<Conf
 
 /// The pause until a list that is needed.
 fn until_listed(
-    ctx: &Context,
-    unit: &Unit,
     taken: ConnectedSnapshot,
     observe: Observe,
     payer: String,
@@ -207,7 +205,7 @@ fn until_listed(
     // A waiting target keeps no more of the snapshot than this.
     let subject_id = snapshot.target.subject_id;
     let wait = TicketKey { kind: TicketKind::List, urgency, connection: connection.number };
-    let (passes, name, span) = (ctx.passes.clone(), unit.to_string(), Span::current());
+    let span = Span::current();
     let source = move |deliver: Deliver<TicketResult>| {
         let (asked, shared, subject) = (Instant::now(), roster.clone(), subject_id.clone());
         let ended = move || {
@@ -215,7 +213,7 @@ fn until_listed(
             deliver(outcome.map_or(TicketResult::Again, |outcome| TicketResult::Listed(not_before, outcome)));
         };
         match roster.wait(urgency, spacing, ended) {
-            Wait::Follows(follower) => PendingTicket::Request(Box::new((follower, passes.waits(&name)))),
+            Wait::Follows(follower) => PendingTicket::Request(Box::new(follower)),
             Wait::Requests(requester) => PendingTicket::Task(Box::pin(
                 async move {
                     let asker = ListCaller { quota: &connection.quota, urgency, namespace: &payer, spacing };
@@ -241,23 +239,15 @@ fn take_slot(ctx: &Context, slot: &mut Option<Slot>, kind: SlotKind, payer: &str
 }
 
 /// The pause until a slot of the passes that write to the API server is free.
-fn until_slot(
-    ctx: &Context,
-    unit: &Unit,
-    kind: SlotKind,
-    payer: String,
-    pause: NextPass<TicketResult>,
-) -> NextPass<TicketResult> {
+fn until_slot(ctx: &Context, kind: SlotKind, payer: String, pause: NextPass<TicketResult>) -> NextPass<TicketResult> {
     let wait = TicketKey { kind: TicketKind::Slot(kind), urgency: Urgency::Grant, connection: 0 };
     let result = move |permit| TicketResult::Slot(kind, permit);
-    let source = requested(ctx, unit, ctx.slots(kind).clone(), (RequestKind::Write, Urgency::Grant), payer, result);
+    let source = requested(ctx.slots(kind).clone(), (RequestKind::Write, Urgency::Grant), payer, result);
     NextPass { ticket: Some(Ticket { wait, source }), ..pause }
 }
 
 /// The pause until a permit is granted.
 fn until_permitted(
-    ctx: &Context,
-    unit: &Unit,
     taken: &ConnectedSnapshot,
     kind: RequestKind,
     urgency: Urgency,
@@ -265,23 +255,19 @@ fn until_permitted(
     pause: NextPass<TicketResult>,
 ) -> NextPass<TicketResult> {
     let wait = TicketKey { kind: TicketKind::Permit(kind), urgency, connection: taken.connection.number };
-    let source = requested(ctx, unit, taken.connection.quota.clone(), (kind, urgency), payer, TicketResult::Permit);
+    let source = requested(taken.connection.quota.clone(), (kind, urgency), payer, TicketResult::Permit);
     NextPass { ticket: Some(Ticket { wait, source }), ..pause }
 }
 
 /// A request for a permit of a quota, which waits there.
 fn requested(
-    ctx: &Context,
-    unit: &Unit,
     quota: Quota,
     (kind, urgency): (RequestKind, Urgency),
     payer: String,
     result: impl FnOnce(Permit) -> TicketResult + Send + 'static,
 ) -> TicketSource<TicketResult> {
-    let (passes, name) = (ctx.passes.clone(), unit.to_string());
     Box::new(move |deliver| {
-        let waits = passes.waits(&name);
         let request = quota.request(kind, urgency, &payer, move |permit| deliver(result(permit)));
-        PendingTicket::Request(Box::new((request, waits)))
+        PendingTicket::Request(Box::new(request))
     })
 }

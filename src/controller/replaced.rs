@@ -51,7 +51,7 @@ pub async fn part(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), 
         (None, Some(ConnectionState::Ready(current))) => current,
         _ => return Ok(()),
     };
-    let there = ctx.providers.find(&key).is_some_and(|named| named.uid() == current.uid);
+    let there = ctx.providers.find(&key).is_some_and(|named| named.uid() == &*current.uid);
     let Some(former) = former_endpoint(object, &current.endpoint, current.created).filter(|_| there) else {
         return Ok(());
     };

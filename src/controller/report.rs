@@ -102,7 +102,7 @@ pub async fn long_wait<G>(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot,
     if urgency.revokes() || taken.snapshot.declarations.iter().all(Declaration::is_observed) {
         return NextPass::until_woken();
     }
-    let began = ctx.targets.with_memory(unit, |remembered| remembered.memory.attempt.began);
+    let began = ctx.targets.with_memory(unit, |remembered| remembered.memory.began);
     let left = began.map(|began| (began + LONG).saturating_duration_since(taken.snapshot.at));
     match left {
         Some(left) if !left.is_zero() => NextPass::after(left),

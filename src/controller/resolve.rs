@@ -132,7 +132,7 @@ fn resolve_current(ctx: &Context, object: &ProjectMembership, key: &ProviderKey)
     let failed = matches!(link, ConnectionState::Failed { .. });
     let leaving = (named.is_being_deleted() && !failed).then(|| unready(key, &link));
     let unready = failed.then(|| unready(key, &link));
-    let connection = match (link.usable().filter(|usable| usable.uid == named.uid()), &unready) {
+    let connection = match (link.usable().filter(|usable| &*usable.uid == named.uid()), &unready) {
         (Some(connection), _) => connection,
         (None, Some(unready)) => return Err(unready.clone().into()),
         // Another provider object has this name now.
@@ -172,7 +172,7 @@ fn unready(key: &ProviderKey, link: &ConnectionState) -> Refusal {
 fn refuse_another_server(object: &ProjectMembership, connection: &Connection) -> Result<(), Refusal> {
     let named = object.spec.project.name.is_some() || object.spec.subject.name.is_some();
     match object.status.as_ref().and_then(|status| status.target.as_ref()) {
-        Some(target) if named && target.endpoint != connection.endpoint => Err(Refusal {
+        Some(target) if named && *target.endpoint != *connection.endpoint => Err(Refusal {
             reason: Reason::InvalidSpec,
             message: format!(
                 "the names were looked up at {:?}, and the provider object now stands for {}: delete this object and create it again",

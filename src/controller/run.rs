@@ -115,7 +115,8 @@ pub async fn run(config: OperatorConfig, stop: signal::Receiver<bool>) -> Result
     };
     let Wiring { ctx, background, event_task } = wire(outside);
     let event_task = tokio::spawn(event_task);
-    let health = Health { caches: ctx.readiness.clone(), reachability, passes: ctx.passes.clone() };
+    let health =
+        Health { caches: ctx.readiness.clone(), reachability, passes: ctx.passes.clone(), backlog: ctx.clone() };
     let serving = tokio::spawn(serve(config.address, metrics.clone(), health, stopped.clone()));
     let reconciling = reconciling(ctx.clone(), |pass| pass, stopped.clone());
     let reconciling = async {
@@ -205,8 +206,8 @@ pub async fn reconciling(
         within(async move { passes.run(name, pass).await }.boxed())
     };
     let waits = |unit: &Arc<Unit>, ticket| {
-        let (name, ctx) = (unit.to_string(), ctx.clone());
-        async move { ctx.passes.ticket(&name, ticket).await }.boxed()
+        let (name, ctx) = (format!("{unit} (ticket)"), ctx.clone());
+        async move { ctx.passes.run(name, ticket).await }.boxed()
     };
     ctx.queue.run(pass, waits, stopped).await;
 }

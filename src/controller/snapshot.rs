@@ -90,7 +90,7 @@ fn common(ctx: &Context, unit: &Unit, resolved: Vec<(Arc<ProjectMembership>, Res
     let snapshot = Snapshot {
         provider: ProviderView {
             name: connection.key.to_string(),
-            endpoint: connection.endpoint.clone(),
+            endpoint: connection.endpoint.to_string(),
             capabilities,
             unready,
             is_gone: retired,

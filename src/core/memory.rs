@@ -3,6 +3,7 @@
 //! All of it may be lost: it saves requests and delays, but correctness does not depend on it.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 use crate::core::confirm::{Confirmation, confirmation};
@@ -51,8 +52,29 @@ pub struct Memory {
     pub drift: RecurringDrift,
     /// The writes that had no response.
     pub late_writes: LateWrites,
-    /// What has happened since the last report.
-    pub attempt: Attempt,
+    /// When the attempt began; `None`: what it decided is reported.
+    pub began: Option<Instant>,
+    /// What has happened in the attempt.
+    pub attempt: CurrentAttempt,
+}
+
+/// What has happened since the last report. It takes no memory if that is nothing, as for most targets.
+#[derive(Clone, Debug, Default)]
+pub struct CurrentAttempt(Option<Box<Attempt>>);
+
+impl Deref for CurrentAttempt {
+    type Target = Attempt;
+
+    fn deref(&self) -> &Attempt {
+        static NONE: Attempt = Attempt::NONE;
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+}
+
+impl DerefMut for CurrentAttempt {
+    fn deref_mut(&mut self) -> &mut Attempt {
+        self.0.get_or_insert_with(|| Box::new(Attempt::NONE))
+    }
 }
 
 /// What one object asks for, and since when that has been known.
@@ -64,10 +86,8 @@ pub struct KnownSince<T> {
 }
 
 /// What has happened since the last report.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Attempt {
-    /// When the attempt began.
-    pub began: Option<Instant>,
     /// Since when a change has been planned that also writes unmanaged entries as a list shows them.
     pub planned: Option<Instant>,
     /// When a response was requested for the sake of the provider's clock.
@@ -90,6 +110,23 @@ pub struct Attempt {
     pub refusal: Option<Box<RefusedChange>>,
     /// The failure that ended the attempt.
     pub failed: Option<Error>,
+}
+
+impl Attempt {
+    /// Nothing has happened.
+    const NONE: Self = Self {
+        planned: None,
+        clock_asked: None,
+        unlisted: None,
+        ended_unlisted: false,
+        unrecorded: false,
+        sent: None,
+        missed: None,
+        rounds: 0,
+        done: None,
+        refusal: None,
+        failed: None,
+    };
 }
 
 /// A role that does not exist according to the provider.
@@ -180,7 +217,7 @@ impl Memory {
     /// Begins an attempt, unless one is in progress, and notes what is new in the snapshot.
     pub fn begin(&mut self, snapshot: &Snapshot) {
         let (now, declarations) = (snapshot.at, &snapshot.declarations);
-        self.attempt.began.get_or_insert(now);
+        self.began.get_or_insert(now);
         self.late_writes.begin(snapshot);
         let undecided =
             declarations.iter().filter(|declaration| !declaration.is_leaving() && !declaration.is_settled());
@@ -231,18 +268,25 @@ impl Memory {
     pub fn listed(&mut self, not_before: Instant, outcome: Result<(), Error>) {
         // A list that was requested and failed is still required: an older one can't replace it.
         self.required = outcome.is_err().then_some(not_before);
-        self.attempt.unlisted = outcome.err();
+        let failure = outcome.err();
+        if failure.is_some() || self.attempt.unlisted.is_some() {
+            self.attempt.unlisted = failure;
+        }
     }
 
     /// Begins the attempt again, with what was sent.
     pub fn begin_again(&mut self) {
-        let sent = self.attempt.sent.take();
-        self.attempt = Attempt { sent, ..Attempt::default() };
+        self.began = None;
+        let sent = std::mem::take(&mut self.attempt).0.and_then(|attempt| attempt.sent);
+        if sent.is_some() {
+            self.attempt.sent = sent;
+        }
     }
 
     /// Ends the attempt: it is reported. Returns whether a write is left unconfirmed.
     pub fn end(&mut self, snapshot: &Snapshot, outcome: &PassOutcome) -> bool {
-        let attempt = std::mem::take(&mut self.attempt);
+        self.began = None;
+        let attempt = std::mem::take(&mut self.attempt).0.map_or(Attempt::NONE, |attempt| *attempt);
         self.refused.retain(|_, refused| !refused.is_suspected);
         // There is one of each for every target.
         self.tentative.shrink_to_fit();
@@ -275,6 +319,7 @@ impl Memory {
         let entries = observation.member.as_ref().map_or(&[][..], |member| &member.entries);
         self.tentative.retain(|(_, role)| entries.iter().all(|entry| entry.role != *role));
         self.late_writes.observed(observation.listed);
+        self.attempt.sent.as_ref()?;
         let sent = self.attempt.sent.as_mut().filter(|sent| observation.listed >= sent.look_at)?;
         match confirmation(&sent.apply.change, sent.receipt, observation.member.as_ref(), capabilities) {
             Confirmation::Shown => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ApiReachability;
-use crate::telemetry::liveness::Passes;
+use crate::telemetry::liveness::{Passes, STALLED};
 
 /// How long the API server may leave all requests unanswered before `/readyz` fails.
 const UNREACHABLE: Duration = Duration::from_secs(30);
@@ -28,15 +28,26 @@ impl Readiness {
     }
 }
 
+/// The passes that have not started.
+pub trait Backlog: Send + Sync {
+    /// How long the oldest pass that is due has been due, started or not.
+    fn oldest_due(&self, now: Instant) -> Duration;
+
+    /// What the pass is over that should have started first, and how late it is. All that is due starts at once.
+    fn unstarted(&self, now: Instant) -> Option<(String, Duration)>;
+}
+
 /// The inputs of both health checks.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct Health {
     /// Whether the caches are filled.
     pub caches: Readiness,
     /// Whether the API server responds.
     pub reachability: Arc<ApiReachability>,
-    /// The passes that are due.
+    /// The running passes.
     pub passes: Passes,
+    /// The passes that are due.
+    pub backlog: Arc<dyn Backlog>,
 }
 
 impl Health {
@@ -45,7 +56,8 @@ impl Health {
     /// # Errors
     /// Names the pass that makes no progress.
     pub fn alive(&self, now: Instant) -> Result<(), String> {
-        match self.passes.stalled(now) {
+        let unstarted = || self.backlog.unstarted(now).filter(|(_, late)| *late > STALLED);
+        match self.passes.stalled(now).or_else(unstarted) {
             None => Ok(()),
             Some((object, stalled)) => {
                 Err(format!("the pass over {object} has made no progress for {} s", stalled.as_secs()))
@@ -75,9 +87,35 @@ impl Health {
 mod tests {
     use super::*;
 
+    /// A pass that should have started a time ago.
+    struct Late(Duration);
+
+    impl Backlog for Late {
+        fn oldest_due(&self, _: Instant) -> Duration {
+            self.0
+        }
+
+        fn unstarted(&self, _: Instant) -> Option<(String, Duration)> {
+            Some(("ProjectMembership/team-a/ci".to_owned(), self.0))
+        }
+    }
+
+    fn health(late: Duration) -> Health {
+        let (caches, reachability, passes) = Default::default();
+        Health { caches, reachability, passes, backlog: Arc::new(Late(late)) }
+    }
+
+    #[test]
+    fn a_pass_that_never_starts_is_a_stall_after_five_minutes() {
+        assert_eq!(health(STALLED).alive(Instant::now()), Ok(()));
+        let stalled = health(STALLED + Duration::from_secs(1)).alive(Instant::now());
+        let message = "the pass over ProjectMembership/team-a/ci has made no progress for 301 s";
+        assert_eq!(stalled, Err(message.to_owned()));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_api_server_that_answers_nothing_makes_it_unready_until_it_answers() {
-        let health = Health::default();
+        let health = health(Duration::ZERO);
         health.caches.ready();
         let began = Instant::now();
         health.reachability.failed(began);

@@ -10,7 +10,7 @@ mod reachability;
 mod serve;
 
 pub use exposition::Format;
-pub use health::{Health, Readiness};
+pub use health::{Backlog, Health, Readiness};
 pub use metrics::Metrics;
 pub use observer::{ObservedRequest, Observer, RequestOutcome};
 pub use reachability::ApiReachability;

@@ -105,7 +105,7 @@ fn answer(health: Result<(), String>) -> Response {
 
 async fn text(State((metrics, health)): State<Served>, headers: HeaderMap) -> Response {
     let now = Instant::now();
-    metrics.measured(health.reachability.unanswered_for(now), health.passes.oldest_due(now));
+    metrics.measured(health.reachability.unanswered_for(now), health.backlog.oldest_due(now));
     let format = Format::accepted(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
     match metrics.text(format) {
         Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),

@@ -147,11 +147,21 @@ struct State<K, G> {
 
 struct QueueEntry<G> {
     wake: DueTime,
+    /// Since when a pass has been due: until one ends that leaves no ticket.
+    due: Option<Instant>,
     is_running: bool,
     is_unfinished: bool,
-    /// The last field holds the request.
-    ticket: Option<(TicketKey, u64, Box<dyn Send>)>,
-    granted: Option<G>,
+    /// Most keys wait for a time only.
+    ticket: Option<Box<ParkedTicket>>,
+    granted: Option<Box<G>>,
+}
+
+/// A ticket that has no result yet.
+struct ParkedTicket {
+    wait: TicketKey,
+    number: u64,
+    /// Holds the request.
+    _request: Box<dyn Send>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,6 +203,19 @@ impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Queue<K, G>
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How long the oldest pass that is due has been due, whether it has started, waits for a ticket, or neither.
+    pub fn oldest_due(&self, now: Instant) -> Duration {
+        let oldest = self.state.lock().entries.values().filter_map(|entry| entry.due).min();
+        oldest.map_or(Duration::ZERO, |due| now.saturating_duration_since(due))
+    }
+
+    /// The key whose pass should have started first, and how late it is.
+    pub fn unstarted(&self, now: Instant) -> Option<(K, Duration)> {
+        let state = self.state.lock();
+        let (at, key) = state.delayed.first().filter(|(at, _)| *at < now)?;
+        Some((key.clone(), now.duration_since(*at)))
     }
 
     /// Runs passes until `stopped`; then only unfinished keys continue. Each pass is a task, and so may be what it waits
@@ -277,12 +300,16 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
         let now = Instant::now();
         let entry = self.entries.entry(key.clone()).or_insert_with(|| QueueEntry {
             wake: DueTime::None,
+            due: None,
             is_running: false,
             is_unfinished: false,
             ticket: None,
             granted: None,
         });
         let is_running = entry.is_running;
+        if at <= now {
+            entry.due.get_or_insert(at);
+        }
         let wake = match entry.wake {
             DueTime::None => DueTime::At(at, urgency),
             // The pass decides on what is due by then. What is due later has no part in its urgency.
@@ -324,7 +351,7 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
 
     /// The most urgent key that is due, and the result of its ticket.
     fn next(&mut self, now: Instant, is_stopping: bool) -> Option<(K, Option<G>)> {
-        while let Some((_, key)) = self.delayed.first().filter(|(at, _)| *at <= now).cloned() {
+        while let Some((at, key)) = self.delayed.first().filter(|(at, _)| *at <= now).cloned() {
             self.delayed.pop_first();
             self.number += 1;
             let number = self.number;
@@ -332,6 +359,7 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
                 && let DueTime::At(_, urgency) = entry.wake
             {
                 entry.wake = DueTime::Due(urgency, number);
+                entry.due.get_or_insert(at);
                 self.due.insert((urgency, number, key));
             }
         }
@@ -341,7 +369,7 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
         let (_, _, key) = first;
         let entry = self.entries.get_mut(&key)?;
         (entry.wake, entry.is_running) = (DueTime::None, true);
-        let granted = entry.granted.take();
+        let granted = entry.granted.take().map(|granted| *granted);
         Some((key, granted))
     }
 
@@ -357,12 +385,12 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
     /// is not known.
     fn granted(&mut self, key: &K, number: u64, granted: G) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let Some((wait, ..)) = entry.ticket.take_if(|(_, known, _)| *known == number) else { return };
+        let Some(ticket) = entry.ticket.take_if(|ticket| ticket.number == number) else { return };
         if entry.is_running {
             return;
         }
-        entry.granted = Some(granted);
-        self.wake(key, Instant::now(), wait.urgency);
+        entry.granted = Some(Box::new(granted));
+        self.wake(key, Instant::now(), ticket.wait.urgency);
     }
 
     /// A pass has ended. Returns whether the ticket that it leaves is a new one.
@@ -375,7 +403,13 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
     ) -> bool {
         let Some(entry) = self.entries.get_mut(key) else { return false };
         (entry.is_running, entry.is_unfinished) = (false, is_unfinished);
-        let is_known = wait.is_some() && entry.ticket.as_ref().map(|(wait, ..)| *wait) == wait;
+        // What was requested during the pass is due from now on.
+        let is_due =
+            matches!(entry.wake, DueTime::Due(..)) || matches!(entry.wake, DueTime::At(at, _) if at <= Instant::now());
+        if wait.is_none() {
+            entry.due = is_due.then(Instant::now);
+        }
+        let is_known = wait.is_some() && entry.ticket.as_ref().map(|ticket| ticket.wait) == wait;
         let is_new = wait.is_some() && !is_known;
         let given_up = if is_known { None } else { entry.ticket.take() };
         let wake = entry.wake;
@@ -394,7 +428,7 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
 
     fn parked(&mut self, key: &K, wait: TicketKey, number: u64, held: Box<dyn Send>) {
         if let Some(entry) = self.entries.get_mut(key) {
-            entry.ticket = Some((wait, number, held));
+            entry.ticket = Some(Box::new(ParkedTicket { wait, number, _request: held }));
         }
     }
 }

@@ -171,3 +171,38 @@ async fn thousands_of_keys_that_wait_take_some_hundred_bytes_each() {
     // The key and the ticket's future are also on the heap.
     assert!(size_of::<(Arc<str>, QueueEntry<u8>)>() <= 128, "{}", size_of::<(Arc<str>, QueueEntry<u8>)>());
 }
+
+/// Seen failing when the end of a pass did not end that its key was due.
+#[tokio::test(start_paused = true)]
+async fn a_key_is_due_until_a_pass_ends_that_leaves_no_ticket() {
+    let queue = Queue::<&str, u8>::default();
+    let second = Duration::from_secs(1);
+    let oldest = || queue.oldest_due(Instant::now());
+    let finish = |wait| queue.state.lock().finished(&"a", None, wait, false);
+    queue.wake(&"a", Urgency::Grant);
+    queue.state.lock().wake(&"timed", Instant::now() + 5 * second, Urgency::Grant);
+    advance(second).await;
+    queue.wake(&"a", Urgency::Grant);
+    advance(second).await;
+    assert_eq!(oldest(), 2 * second, "it counts from the first wake-up");
+    assert_eq!(queue.unstarted(Instant::now()), Some(("a", 2 * second)), "nothing runs the queue");
+    assert_eq!(started(&mut queue.state.lock()), ["a"]);
+    advance(second).await;
+    assert_eq!((oldest(), queue.unstarted(Instant::now())), (3 * second, None), "it runs");
+    assert!(finish(Some(permit(Urgency::Grant))));
+    queue.state.lock().parked(&"a", permit(Urgency::Grant), 1, Box::new(()));
+    advance(second).await;
+    assert_eq!((oldest(), queue.unstarted(Instant::now())), (4 * second, None), "it waits");
+    queue.state.lock().granted(&"a", 1, 7);
+    assert_eq!(started(&mut queue.state.lock()), ["a"]);
+    queue.wake(&"a", Urgency::Grant);
+    finish(None);
+    advance(second).await;
+    assert_eq!(oldest(), second, "what was requested during the pass is due from its end");
+    assert_eq!(started(&mut queue.state.lock()), ["a", "timed"]);
+    finish(None);
+    queue.state.lock().finished(&"timed", None, None, false);
+    advance(second).await;
+    assert_eq!(oldest(), Duration::ZERO);
+    assert!(queue.is_empty());
+}

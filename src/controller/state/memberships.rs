@@ -99,7 +99,8 @@ fn key(object: &ProjectMembership) -> DeclarationKey {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
-fn encoded(object: &ProjectMembership) -> Box<[u8]> {
+/// An object in few bytes, without what nobody reads.
+pub(super) fn encoded(object: &ProjectMembership) -> Box<[u8]> {
     let mut kept = object.clone();
     kept.metadata.labels = None;
     kept.metadata.annotations = ours(object.annotations());
@@ -108,7 +109,8 @@ fn encoded(object: &ProjectMembership) -> Box<[u8]> {
     compress_prepend_size_with_dict(&json, TYPICAL).into_boxed_slice()
 }
 
-fn decoded(kept: &[u8]) -> Option<Arc<ProjectMembership>> {
+/// The object that was encoded.
+pub(super) fn decoded(kept: &[u8]) -> Option<Arc<ProjectMembership>> {
     let json = decompress_size_prepended_with_dict(kept, TYPICAL).ok()?;
     serde_json::from_slice(&json).ok().map(Arc::new)
 }

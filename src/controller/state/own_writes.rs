@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use parking_lot::Mutex;
 
+use super::memberships::{decoded, encoded};
 use super::tombstones;
 use crate::api::membership::{ManagedRole, PendingGrants, ProviderKind};
 use crate::api::{PENDING_GRANTS, ProjectMembership};
@@ -19,12 +20,15 @@ use crate::api::{PENDING_GRANTS, ProjectMembership};
 #[derive(Debug, Default)]
 pub struct OwnWrites(Mutex<HashMap<String, ObjectWrites>>);
 
+/// Recorded roles, with their ids.
+type RecordedRoles = BTreeSet<(String, Option<String>)>;
+
 #[derive(Debug, Default)]
 struct ObjectWrites {
     /// The resourceVersions that the operator's writes produced, until the watch shows a later one.
-    made: BTreeSet<u64>,
-    /// The response to the last write, until the watch shows it.
-    object: Option<Arc<ProjectMembership>>,
+    made: Vec<u64>,
+    /// The response to the last write, with its resourceVersion, until the watch shows it: in a burst, thousands of them.
+    object: Option<(u64, Box<[u8]>)>,
     /// How many writes are in progress: several writes may overlap on one provider object.
     in_progress: usize,
     /// The resourceVersions that the watch has shown since the first of the writes in progress began.
@@ -32,7 +36,7 @@ struct ObjectWrites {
     /// All roles, with their ids, that the status recorded as managed when the object was first seen, or in the
     /// operator's own writes. Roles that another writer recorded are forged, or were recorded by a process that has
     /// ended and could not report them any more.
-    managed: Option<BTreeSet<(String, Option<String>)>>,
+    managed: Option<Box<RecordedRoles>>,
     /// The pending grants that are being written, or whose write failed.
     being_written: Option<Box<PendingGrants>>,
     /// The pending grants that this process has written, until the status includes them.
@@ -40,7 +44,7 @@ struct ObjectWrites {
     /// The object has recorded access, as the status or the operator's own pending grants show.
     holds_access: bool,
     /// The roles of the pending grants that the object had before this replica began to act.
-    found: BTreeSet<String>,
+    found: Box<[String]>,
     /// It was there before this replica began to act.
     is_older: bool,
 }
@@ -89,9 +93,7 @@ impl OwnWrites {
                 let new: Vec<_> = new.collect();
                 trusted.extend(new);
             }
-            let object = Arc::new(object);
-            own.object = Some(object.clone());
-            return object;
+            own.object = Some((revision(&object.metadata), encoded(&object)));
         }
         Arc::new(object)
     }
@@ -117,7 +119,7 @@ impl OwnWrites {
     pub fn is_shown(&self, object: &ObjectMeta) -> bool {
         let written = self.0.lock();
         let own = object.uid.as_ref().and_then(|uid| written.get(uid));
-        own.and_then(|own| own.made.last()).is_none_or(|last| *last <= revision(object))
+        own.and_then(|own| own.made.iter().max()).is_none_or(|last| *last <= revision(object))
     }
 
     /// Takes in an object as the watch shows it, and includes its pending grants in its status. `acts`: this replica acts;
@@ -160,8 +162,9 @@ impl OwnWrites {
         }
         let written = self.0.lock();
         let own = object.uid().and_then(|uid| written.get(&uid));
-        let managed = own.and_then(|own| own.managed.as_ref()).into_iter().flatten().map(|(role, _)| role.clone());
-        let added = added.filter(|role| own.is_some_and(|own| own.found.contains(*role))).map(str::to_owned);
+        let managed = own.and_then(|own| own.managed.as_deref()).into_iter().flatten().map(|(role, _)| role.clone());
+        let added =
+            added.filter(|role| own.is_some_and(|own| own.found.iter().any(|found| found == role))).map(str::to_owned);
         Some(managed.chain(added).collect())
     }
 
@@ -171,7 +174,7 @@ impl OwnWrites {
         let mut record = object.status.as_ref().map(|status| status.managed_roles.clone()).unwrap_or_default();
         if is_governed(object) {
             let written = self.0.lock();
-            let known = object.uid().and_then(|uid| written.get(&uid)?.managed.as_ref());
+            let known = object.uid().and_then(|uid| written.get(&uid)?.managed.as_deref());
             let is_known = |role: &ManagedRole| {
                 known.is_some_and(|known| known.contains(&(role.role.clone(), role.role_id.clone())))
             };
@@ -212,8 +215,8 @@ impl OwnWrites {
         let written = self.0.lock();
         let watched = watched()?;
         let own = watched.metadata.uid.as_ref().and_then(|uid| written.get(uid)?.object.as_ref());
-        let ours = own.filter(|ours| revision(&ours.metadata) > revision(&watched.metadata));
-        Some(ours.cloned().unwrap_or(watched))
+        let ours = own.filter(|(version, _)| *version > revision(&watched.metadata));
+        Some(ours.and_then(|(_, object)| decoded(object)).unwrap_or(watched))
     }
 }
 
@@ -241,7 +244,8 @@ impl ObjectWrites {
     /// Notes that the store has the object with this resourceVersion; it gets no earlier one after that.
     fn passed(&mut self, shown: u64) {
         self.made.retain(|made| *made >= shown);
-        self.object.take_if(|object| revision(&object.metadata) <= shown);
+        self.made.shrink_to_fit();
+        self.object.take_if(|(version, _)| *version <= shown);
     }
 }
 

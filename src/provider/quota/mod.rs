@@ -13,7 +13,7 @@ mod reported;
 mod usage;
 mod window;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -50,7 +50,7 @@ struct State {
     /// The quotas by key; each user has a clone of the id. A quota without users is kept while what was sent in the last
     /// minute counts.
     quotas: HashMap<String, Arc<QuotaId>>,
-    waiters: HashMap<WaiterId, Waiter>,
+    waiters: BTreeMap<WaiterId, Waiter>,
     timer: Option<(Instant, AbortHandle)>,
     runtime: Option<Handle>,
 }
@@ -93,7 +93,7 @@ impl EndpointQuota {
         Self(Arc::new(Mutex::new(State {
             queue: RequestQueue::new(one_writer),
             quotas: HashMap::new(),
-            waiters: HashMap::new(),
+            waiters: BTreeMap::new(),
             timer: None,
             runtime: None,
         })))

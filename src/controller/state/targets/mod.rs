@@ -96,7 +96,7 @@ impl std::fmt::Display for Unit {
 #[derive(Debug, Default)]
 pub struct TargetMemory {
     /// The uid and endpoint of the provider object through which it was observed.
-    pub through: (String, String),
+    pub through: (Arc<str>, Arc<str>),
     /// The memory of the steps.
     pub memory: Memory,
     /// The evidence of the credential's permissions in the project for which the declarations through other provider
@@ -139,7 +139,7 @@ struct IndexedObject {
     /// A pass found that it may be carried out.
     may_count: bool,
     /// The ids that its names were resolved to, until the status contains them.
-    found: PinnedIds,
+    found: Option<Box<PinnedIds>>,
     /// How many lookups of its names have failed in a row.
     failed: u32,
     /// The rank with which it was entered among the declarations of its target.
@@ -184,7 +184,7 @@ impl Targets {
             // The object was removed while its names were looked up.
             return BTreeSet::new();
         };
-        (known.found, known.failed) = (found, 0);
+        (known.found, known.failed) = (Some(Box::new(found)), 0);
         let holds_access = known.holds_access;
         let mut due = index.take_in(object, holds_access);
         due.insert(index.unit_of(&key_of(object)));
@@ -316,7 +316,7 @@ impl Index {
             Some(target) => {
                 PinnedIds { project_id: Some(target.project_id.clone()), subject_id: Some(target.subject_id.clone()) }
             }
-            None => known.map(|known| known.found.clone()).unwrap_or_default(),
+            None => known.and_then(|known| known.found.as_deref().cloned()).unwrap_or_default(),
         }
     }
 
@@ -356,7 +356,7 @@ impl Index {
                 || is_converged(object) || PendingGrants::unobserved(object).is_some(),
                 |same| same.may_count,
             ),
-            found: same.map(|same| same.found.clone()).unwrap_or_default(),
+            found: same.and_then(|same| same.found.clone()),
             failed: same.map_or(0, |same| same.failed),
             entered: known.and_then(|known| known.entered),
             uid,

@@ -6,7 +6,7 @@
 //! same slots (a quota's reads and its writes) are served round robin as well, so that neither a flood of reads nor one
 //! of writes blocks the other.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ pub struct RequestQueue {
     quotas: BTreeMap<QuotaId, Usage>,
     /// For each urgency, the rings in the order in which they are served.
     levels: [LinkedHashMap<Resource, Ring>; Urgency::LEVELS],
-    places: HashMap<WaiterId, QueuePosition>,
+    places: BTreeMap<WaiterId, QueuePosition>,
     last_id: u64,
 }
 
@@ -89,7 +89,7 @@ impl RequestQueue {
             writing: 0,
             quotas: BTreeMap::new(),
             levels: Default::default(),
-            places: HashMap::new(),
+            places: BTreeMap::new(),
             last_id: 0,
         }
     }
