@@ -48,7 +48,8 @@ async fn an_object_near_the_size_limit_holds_up_no_other_and_leaves_nothing_behi
             // Not immediately: the API server is slow with such objects, and a finalizer that is added while one is
             // being deleted is lost. The operator doesn't observe it.
             subject.has(&[]).await;
-            let writes = subject.writes();
+            // A release whose response comes too late counts as none, and the removal is asked for again.
+            let writes = subject.carried_out();
             assert!(writes.len() <= 2, "{}: granted once and revoked once: {writes:#?}", subject.name);
         })
         .await;

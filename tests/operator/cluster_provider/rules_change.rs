@@ -13,7 +13,7 @@ async fn a_rule_that_is_taken_away_revokes_nothing_and_stops_what_is_new_and_end
         let of = |roles: &[&str]| json!([stage.rule(roles, json!({}))]);
         stage.centrals(of(&["viewer", "deployer"]), of(&["PROJECT_OWNER_VIEWER", "PROJECT_OWNER"])).await;
         let subjects = stage.both("withdrawn");
-        let end = in_seconds(8);
+        let end = in_seconds(16);
         for subject in &subjects {
             let [viewer, deployer, ..] = subject.names();
             let roles = json!([{"role": viewer}, {"role": deployer, "temporary": {"expirationTime": end}}]);

@@ -94,8 +94,11 @@ async fn after_a_restart_in_between_the_reason_is_visible_and_orphans_may_go() {
             assert_contains(&message, "deletionPolicy: Orphan");
             subject.has_now(&[a, b], "while it can't be revoked");
             // The namespace reports what it waits for, too.
-            let waiting = stage.api.get(&namespace).await["status"]["conditions"].to_string();
-            assert_contains(&waiting, "membership.dev/revoke");
+            eventually(GOES, "the namespace names the finalizer", async || {
+                let waiting = stage.api.get(&namespace).await["status"]["conditions"].to_string();
+                if waiting.contains("membership.dev/revoke") { Ok(()) } else { Err(waiting) }
+            })
+            .await;
         })
         .await;
         // Permanent roles may be left behind; a temporary one may not, if nothing else ends it.

@@ -91,15 +91,15 @@ async fn what_waits_on_a_connection_that_went_silent_is_late_by_the_limit_of_a_r
 
         // A single end; a deletion whose part at the provider is carried out while the connections don't respond; an
         // edit.
-        let first = Timestamp::now() + SignedDuration::from_secs(14);
+        let first = Timestamp::now() + SignedDuration::from_secs(18);
         let second = first + SignedDuration::from_secs(20);
         set_ends(&stage, &one, first).await;
         set_ends(&stage, &many, second).await;
         let (method, path) = deleted.call(Call::Remove);
-        stage.at(&deleted).order(Order::always(Fault::DelayAfter(Duration::from_millis(4_500))).on(method, &path));
-        until(first - BEFORE - SignedDuration::from_secs(4)).await;
+        stage.at(&deleted).order(Order::always(Fault::DelayAfter(Duration::from_millis(6_500))).on(method, &path));
+        until(first - BEFORE - SignedDuration::from_secs(6)).await;
         stage.api.ask_to_delete(&deleted.object()).await;
-        eventually(Duration::from_secs(4), "the deletion is under way", async || {
+        eventually(Duration::from_secs(6), "the deletion is under way", async || {
             let writes = deleted.writes();
             if writes.len() == 2 { Ok(()) } else { Err(format!("{writes:#?}")) }
         })
